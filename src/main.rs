@@ -1,2 +1,2 @@
 #![forbid(unsafe_code)]
-fn main(){}
+fn main() {}

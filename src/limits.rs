@@ -1,0 +1,83 @@
+//! Every bound of the server in one place: each queue, buffer, map and request, with its unit and what happens at it.
+
+use std::time::Duration;
+
+/// Bytes in one client frame or fragmented message; beyond it the socket is closed with 1009.
+pub const FRAME_BYTES_MAX: usize = 64 * 1024;
+/// Bytes that the server holds for one connection beyond the kernel's buffer; beyond it the connection is marked
+/// behind and catches up from the ring or the store.
+pub const OUTBOX_BYTES_MAX: usize = 64 * 1024;
+/// Rooms that one connection may have joined; one more is refused with `room_limit`.
+pub const ROOMS_PER_CONNECTION_MAX: usize = 500;
+/// Names listed in `joined` and in presence frames; beyond it only the count is told.
+pub const PRESENT_NAMES_MAX: usize = 100;
+/// Messages of a first join.
+pub const JOIN_MESSAGES: usize = 50;
+/// Events beyond the cursor that are replayed; more yields `reset`.
+pub const REPLAY_EVENTS_MAX: usize = 1_000;
+/// How far before the cursor a replay begins (DESIGN: clock difference, write age, silence, hold, reserve).
+pub const CATCH_UP_SPAN: Duration = Duration::from_secs(30);
+/// How old a cursor may be; older yields `reset`.
+pub const EVENT_DAYS_MAX: u64 = 30;
+/// Events that a room's ring keeps; older ones are read from the store.
+pub const RING_EVENTS_MAX: usize = 1_024;
+/// Bytes of frames that a room's ring keeps.
+pub const RING_BYTES_MAX: usize = 1024 * 1024;
+/// How long a room without local members stays active, so that a reload costs no store read.
+pub const ROOM_LINGER: Duration = Duration::from_secs(30);
+/// Commands waiting for one room's task; senders wait beyond it, which stops the reading of their sockets.
+pub const ROOM_QUEUE_MAX: usize = 1_024;
+/// Sends of one connection that may be under way; beyond it the socket is not read.
+pub const SENDS_IN_FLIGHT_PER_CONNECTION: usize = 32;
+/// A write that takes longer than this after its id was made is announced again as late.
+pub const LATE_AFTER: Duration = Duration::from_secs(5);
+/// A send undecided for this long is answered `unknown_outcome`.
+pub const SEND_DECISION: Duration = Duration::from_secs(5);
+/// How often the server pings, and how long a silent connection is kept.
+pub const PING_INTERVAL: Duration = Duration::from_secs(25);
+/// A connection that was not heard for this long is closed with 4002.
+pub const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// A connection that takes nothing for this long while something waits is closed with 4001.
+pub const NO_PROGRESS_MAX: Duration = Duration::from_secs(60);
+/// How often each live connection's session is checked again.
+pub const SESSION_RECHECK: Duration = Duration::from_secs(60);
+/// At most one presence frame per room in this time.
+pub const PRESENCE_INTERVAL: Duration = Duration::from_secs(1);
+/// At most one typing event per user and room in this time; more are dropped.
+pub const TYPING_INTERVAL: Duration = Duration::from_secs(2);
+/// Messages in one page of history.
+pub const PAGE_MAX: usize = 200;
+/// Messages in one page of history when nothing is asked.
+pub const PAGE_DEFAULT: usize = 50;
+/// Unread messages are counted up to this.
+pub const UNREAD_MAX: usize = 100;
+/// Bytes of one HTTP request's body; beyond it 413.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of one HTTP request's head.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// How long a client may take to send a request's head.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections that one process accepts; beyond it a new one waits in the kernel.
+pub const CONNECTIONS_MAX: usize = 100_000;
+/// Jobs waiting for the SQLite writer thread; senders wait beyond it.
+pub const WRITER_QUEUE_MAX: usize = 4_096;
+/// Jobs in one SQLite transaction.
+pub const WRITER_BATCH_MAX: usize = 512;
+/// SQLite connections that only read.
+pub const READERS: usize = 4;
+/// Password hashes under way at once; others wait, and beyond the waiting room they are refused.
+pub const HASHES_AT_ONCE: usize = 2;
+/// Log-ins waiting for a hash; one more is answered 503.
+pub const HASHES_WAITING_MAX: usize = 64;
+/// A nonce is remembered for this long.
+pub const NONCE_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+/// Entries that the in-process control log keeps; a reader that is further behind is told so.
+pub const CONTROL_LOG_MAX: usize = 10_000;
+/// How long a revocation waits for all nodes before it is answered all the same.
+pub const REVOCATION_WAIT: Duration = Duration::from_secs(5);
+/// Events waiting for one node on the in-process channel layer; beyond it they are dropped and the loss is reported.
+pub const LAYER_QUEUE_MAX: usize = 65_536;
+/// Mentions looked up in one message; further names stay plain text.
+pub const MENTIONS_MAX: usize = 20;
+/// A session's life since its last use.
+pub const SESSION_LIFE: Duration = Duration::from_secs(14 * 24 * 60 * 60);

@@ -1,0 +1,144 @@
+//! The session seam: tower-sessions' own `SessionStore`, plus [`UserSessions`], which knows whose a session is.
+//!
+//! A session's id is the cookie's value and therefore a secret: outside the cookie and the store a session is named by
+//! its [`SessionHandle`], which does not lead back to it. Stores keep only a hash of the id.
+//!
+//! Clauses, each held by a test of the conformance suite under the same name:
+//! - *fresh*: `create` never overwrites a session; on a collision it takes another id.
+//! - *save-existing*: `save` of a session that was deleted does not bring it back.
+//! - *expiry*: a session past its expiry is not loaded, listed or live.
+//! - *ended*: after `end` or `end_all` returned, neither `load` nor `live` finds it.
+//! - *listed*: every session with a user is listed under that user only, by handle.
+//! - *no-secret*: nothing listed contains the cookie's value.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::model::{Timestamp, UserId};
+
+/// The key in a session's data under which the user's id stands, as text.
+pub const USER_KEY: &str = "user";
+/// The key under which the browser's own description stands.
+pub const AGENT_KEY: &str = "agent";
+/// The key under which the address stands from which the session was opened.
+pub const ADDRESS_KEY: &str = "address";
+
+/// Names a session without giving it away: 32 hex digits of a hash over its id.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SessionHandle(Box<str>);
+
+impl SessionHandle {
+    /// The handle of a session id.
+    #[must_use]
+    pub fn of(id: tower_sessions::session::Id) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(b"natter session handle");
+        hash.update(id.0.to_be_bytes());
+        let digest = hash.finalize();
+        Self(
+            digest[..16]
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>()
+                .into(),
+        )
+    }
+
+    /// Reads a handle that a client gave: 32 lower-case hex digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let fits = text.len() == 32 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        fits.then(|| Self(text.into()))
+    }
+
+    /// The 32 hex digits.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SessionHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for SessionHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A session as its owner sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionInfo {
+    /// Names it.
+    pub handle: SessionHandle,
+    /// Whose it is.
+    pub user: UserId,
+    /// When it was opened.
+    pub created_at: Timestamp,
+    /// When it was last saved or touched.
+    pub last_seen_at: Timestamp,
+    /// When it ends by itself.
+    pub expires_at: Timestamp,
+    /// What the browser called itself; may be empty.
+    pub agent: String,
+    /// From where it was opened; may be empty.
+    pub address: String,
+}
+
+/// What can go wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The session store is out of reach.
+    #[error("the session store can't be reached: {0}")]
+    Unavailable(String),
+    /// What it holds can't be read.
+    #[error("a stored session can't be read: {0}")]
+    Damaged(String),
+}
+
+/// A session store's result.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A session to be made in bulk, without a log-in (for `natter seed`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSession {
+    /// The id: the cookie's value.
+    pub id: tower_sessions::session::Id,
+    /// Whose it is.
+    pub user: UserId,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// Knows whose sessions are whose.
+#[async_trait]
+pub trait UserSessions: Send + Sync {
+    /// The live sessions of a user, newest first.
+    async fn list(&self, user: UserId) -> Result<Vec<SessionInfo>>;
+
+    /// One live session.
+    async fn live(&self, handle: &SessionHandle) -> Result<Option<SessionInfo>>;
+
+    /// Ends one session of a user; answers whether it existed. Another user's handle is not found.
+    async fn end(&self, user: UserId, handle: &SessionHandle) -> Result<bool>;
+
+    /// Ends all sessions of a user but one; answers how many.
+    async fn end_all(&self, user: UserId, except: Option<&SessionHandle>) -> Result<u64>;
+
+    /// Makes many sessions at once.
+    async fn create_many(&self, sessions: Vec<NewSession>) -> Result<()>;
+
+    /// Removes what has expired; answers how many.
+    async fn sweep(&self) -> Result<u64>;
+
+    /// Whether it answers.
+    async fn ping(&self) -> Result<()>;
+}
