@@ -1,12 +1,13 @@
-//! Natter, a horizontally scaled chat server. ARCHITECTURE.md has the map; the module list below is in the order of
-//! dependence: a module uses only what stands above it.
+//! Natter, a horizontally scaled chat server. ARCHITECTURE.md has the map and the order in which modules may use each
+//! other; `tests/tidy.rs` holds it.
 #![forbid(unsafe_code)]
-
-pub mod limits;
-pub mod model;
 
 pub mod channel_layer;
 pub mod control_log;
+pub mod limits;
+pub mod model;
 pub mod presence;
+pub mod rooms;
 pub mod sessions;
 pub mod store;
+pub mod wire;

@@ -1,0 +1,17 @@
+//! What the rules of rooms need from the live side, so that they can be tested without sockets.
+
+use async_trait::async_trait;
+
+use crate::model::{Change, Event, Room, UserId};
+use crate::store;
+use crate::wire::outbound::Notice;
+
+/// The live side of rooms.
+#[async_trait]
+pub trait Live: Send + Sync {
+    /// Stores an edit or a deletion, then delivers it to everybody in the room. The caller has checked that `by` may.
+    async fn change(&self, room: &Room, change: Change) -> store::Result<Event>;
+
+    /// Tells a user something on each of their `/ws` connections. Nothing is kept for those who have none.
+    fn inbox(&self, user: UserId, notice: &Notice);
+}

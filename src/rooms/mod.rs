@@ -1,0 +1,3 @@
+//! Rooms: what is said in which order, and the rules of who may do what.
+
+pub mod live;

@@ -1,0 +1,3 @@
+//! The client protocol: frames in both directions, the WebSocket codec, close codes. No I/O.
+
+pub mod outbound;
