@@ -6,10 +6,15 @@
 //! - *at-most-once*: no payload arrives twice.
 //! - *left*: nothing published after `leave` returned arrives.
 //! - *intact*: a payload arrives with exactly its bytes, room and class.
-//! - *loss-reported*: what is dropped because a node is slow is reported to it as `Lost`.
+//! - *loss-reported*: durable payloads that are dropped because a node is slow are reported to it as `Lost`. (An
+//!   implementation that can't tell the classes apart may report more; a lost typing notice is no reason to repair.)
 //! - *ephemeral-first*: durable payloads are never dropped while ephemeral ones wait.
 //!
 //! Order is not promised.
+
+#[cfg(test)]
+pub mod conformance;
+pub mod local;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -37,7 +42,7 @@ pub enum Incoming {
         /// Its bytes.
         payload: Bytes,
     },
-    /// Some payloads were dropped before this node could take them.
+    /// Some durable payloads were dropped before this node could take them.
     Lost {
         /// How many, where that is known.
         count: u64,
