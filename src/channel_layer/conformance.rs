@@ -218,7 +218,6 @@ pub async fn ephemeral_first(world: &dyn World) -> Result<()> {
     Ok(())
 }
 
-#[cfg(test)]
 mod broken {
     use std::collections::VecDeque;
     use std::sync::atomic::{AtomicBool, Ordering};

@@ -12,11 +12,16 @@
 //! - *reported*: `wait_reported` returns Ok only after every attached node has reported a position at or past it.
 //! - *detached*: a node that detached is not waited for.
 
+#[cfg(test)]
+pub mod conformance;
+pub mod local;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::limits;
 use crate::model::{BootId, RoomId, UserId};
 use crate::sessions::SessionHandle;
 
@@ -135,4 +140,67 @@ pub trait ControlLog: Send + Sync {
 
     /// Waits until every attached node has reported this position or a later one, for at most `patience`.
     async fn wait_reported(&self, position: Position, patience: Duration) -> Result<()>;
+}
+
+/// Announces a revocation that is already durable, and waits until every node has acted on it or
+/// [`limits::REVOCATION_WAIT`] has passed. Answers the entry's position.
+///
+/// A node that has not reported by then can no longer write to sockets by itself (its delivery lease has run out), so
+/// the revocation holds all the same; that is logged, not an error.
+///
+/// # Errors
+/// [`Error::Unavailable`] if the log can't be reached: answer 503, the caller repeats the revocation.
+pub async fn revoke(log: &dyn ControlLog, entry: Entry) -> Result<Position> {
+    let position = log.append(entry).await?;
+    match log.wait_reported(position, limits::REVOCATION_WAIT).await {
+        Ok(()) => {}
+        Err(Error::Unconfirmed) => {
+            tracing::warn!(position, "a revocation was answered before every node had confirmed it");
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(position)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A log that keeps nothing and answers a wait with what it was given.
+    struct Answers(Result<()>);
+
+    #[async_trait]
+    impl ControlLog for Answers {
+        async fn attach(&self, _node: BootId) -> Result<Position> {
+            Ok(0)
+        }
+
+        async fn detach(&self, _node: BootId) {}
+
+        async fn append(&self, _entry: Entry) -> Result<Position> {
+            Ok(7)
+        }
+
+        async fn next(&self, _after: Position) -> Result<(Vec<Arc<Entry>>, Position)> {
+            std::future::pending().await
+        }
+
+        async fn report(&self, _node: BootId, _position: Position) -> Result<()> {
+            Ok(())
+        }
+
+        async fn wait_reported(&self, position: Position, patience: Duration) -> Result<()> {
+            assert_eq!((position, patience), (7, limits::REVOCATION_WAIT));
+            self.0.clone()
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unconfirmed_revocation_is_answered_an_unreachable_log_is_an_error() {
+        let entry = conformance::some_entry(1);
+        let gone = Error::Unavailable("gone".into());
+        assert_eq!(revoke(&Answers(Ok(())), entry.clone()).await, Ok(7));
+        assert_eq!(revoke(&Answers(Err(Error::Unconfirmed)), entry.clone()).await, Ok(7));
+        assert_eq!(revoke(&Answers(Err(gone.clone())), entry).await, Err(gone));
+    }
 }

@@ -1,0 +1,211 @@
+//! The control log inside one process: the newest entries in memory, and the position that each node has reported.
+//!
+//! It starts empty with the process, as the connections that it concerns do. Waiting is done outside the lock; every
+//! append, report and departure wakes all who wait, which is cheap because revocations are rare.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::{ControlLog, Entry, Error, Position, Result};
+use crate::limits;
+use crate::model::BootId;
+
+/// The log of one process. Cloning it gives another handle to the same log.
+#[derive(Clone)]
+pub struct LocalControlLog {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    capacity: usize,
+    log: Mutex<Log>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Log {
+    /// The newest entries; the last one stands at `tail`.
+    entries: VecDeque<Arc<Entry>>,
+    tail: Position,
+    reported: HashMap<BootId, Position>,
+}
+
+impl Log {
+    fn after(&self, position: Position) -> Result<Option<Vec<Arc<Entry>>>> {
+        let oldest = self.tail - self.entries.len() as u64;
+        // A position from the future belongs to another log: what it means here is unknown.
+        if position < oldest || position > self.tail {
+            return Err(Error::Behind { resume_at: self.tail });
+        }
+        if position == self.tail {
+            return Ok(None);
+        }
+        let skip = usize::try_from(position - oldest).unwrap_or(usize::MAX);
+        Ok(Some(self.entries.iter().skip(skip).cloned().collect()))
+    }
+}
+
+impl Default for LocalControlLog {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl LocalControlLog {
+    /// A log that keeps [`limits::CONTROL_LOG_MAX`] entries.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_capacity(limits::CONTROL_LOG_MAX)
+    }
+
+    /// A log that keeps this many entries, for tests that want to see it full.
+    #[must_use]
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                capacity,
+                log: Mutex::default(),
+                changed: Notify::new(),
+            }),
+        }
+    }
+
+    /// Waits until `look` finds something. `look` must not wait.
+    async fn until<T: Send>(&self, look: impl Fn(&Log) -> Option<T> + Send + Sync) -> T {
+        loop {
+            // Made before looking: a change after the look then still wakes it.
+            let changed = self.shared.changed.notified();
+            if let Some(found) = look(&self.shared.log.lock()) {
+                return found;
+            }
+            changed.await;
+        }
+    }
+}
+
+#[async_trait]
+impl ControlLog for LocalControlLog {
+    async fn attach(&self, node: BootId) -> Result<Position> {
+        let mut log = self.shared.log.lock();
+        let tail = log.tail;
+        log.reported.insert(node, tail);
+        Ok(tail)
+    }
+
+    async fn detach(&self, node: BootId) {
+        self.shared.log.lock().reported.remove(&node);
+        self.shared.changed.notify_waiters();
+    }
+
+    async fn append(&self, entry: Entry) -> Result<Position> {
+        let position = {
+            let mut log = self.shared.log.lock();
+            if log.entries.len() == self.shared.capacity {
+                log.entries.pop_front();
+            }
+            log.entries.push_back(Arc::new(entry));
+            log.tail += 1;
+            log.tail
+        };
+        self.shared.changed.notify_waiters();
+        Ok(position)
+    }
+
+    async fn next(&self, after: Position) -> Result<(Vec<Arc<Entry>>, Position)> {
+        self.until(|log| match log.after(after) {
+            Ok(entries) => entries.map(|entries| Ok((entries, log.tail))),
+            Err(error) => Some(Err(error)),
+        })
+        .await
+    }
+
+    async fn report(&self, node: BootId, position: Position) -> Result<()> {
+        // A report that comes after the node has gone must not count it in again.
+        if let Some(reported) = self.shared.log.lock().reported.get_mut(&node) {
+            *reported = position.max(*reported);
+        }
+        self.shared.changed.notify_waiters();
+        Ok(())
+    }
+
+    async fn wait_reported(&self, position: Position, patience: Duration) -> Result<()> {
+        let confirmed = self.until(|log| log.reported.values().all(|at| *at >= position).then_some(()));
+        tokio::time::timeout(patience, confirmed)
+            .await
+            .map_err(|_| Error::Unconfirmed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::conformance::{self, World, some_entry};
+    use super::super::revoke;
+    use super::*;
+
+    struct Local;
+
+    #[async_trait]
+    impl World for Local {
+        async fn ends(&self, count: usize) -> Vec<Arc<dyn ControlLog>> {
+            let log = LocalControlLog::with_capacity(self.capacity());
+            (0..count).map(|_| Arc::new(log.clone()) as _).collect()
+        }
+
+        fn capacity(&self) -> usize {
+            16
+        }
+
+        fn quiet(&self) -> Duration {
+            // What was appended or reported is seen at once.
+            Duration::ZERO
+        }
+
+        fn patience(&self) -> Duration {
+            Duration::from_secs(60)
+        }
+    }
+
+    #[tokio::test]
+    async fn the_local_log_keeps_every_clause() {
+        assert_eq!(conformance::failures(&Local).await, []);
+    }
+
+    #[tokio::test]
+    async fn a_revocation_is_answered_once_every_node_has_reported() {
+        let log = LocalControlLog::new();
+        let node = BootId::random();
+        let start = log.attach(node).await.unwrap();
+        let reader = {
+            let log = log.clone();
+            tokio::spawn(async move {
+                let (entries, position) = log.next(start).await?;
+                log.report(node, position).await?;
+                Ok::<_, Error>(entries)
+            })
+        };
+        let entry = some_entry(1);
+        assert_eq!(revoke(&log, entry.clone()).await, Ok(1));
+        assert_eq!(reader.await.unwrap(), Ok(vec![Arc::new(entry)]));
+    }
+
+    #[tokio::test]
+    async fn nobody_is_waited_for_where_nobody_is() {
+        assert_eq!(revoke(&LocalControlLog::new(), some_entry(1)).await, Ok(1));
+    }
+
+    #[tokio::test]
+    async fn a_late_report_does_not_count_a_departed_node_in() {
+        let log = LocalControlLog::new();
+        let node = BootId::random();
+        log.attach(node).await.unwrap();
+        log.detach(node).await;
+        log.report(node, 0).await.unwrap();
+        let position = log.append(some_entry(1)).await.unwrap();
+        assert_eq!(log.wait_reported(position, Duration::ZERO).await, Ok(()));
+    }
+}
