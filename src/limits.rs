@@ -81,3 +81,11 @@ pub const LAYER_QUEUE_MAX: usize = 65_536;
 pub const MENTIONS_MAX: usize = 20;
 /// A session's life since its last use.
 pub const SESSION_LIFE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+/// Rooms that the directory remembers; beyond it those unused for longest are read again.
+pub const CACHED_ROOMS_MAX: usize = 16_384;
+/// Users that the directory remembers; beyond it those unused for longest are read again.
+pub const CACHED_USERS_MAX: usize = 65_536;
+/// Pairs of room and user that the directory remembers; beyond it those unused for longest are read again.
+pub const CACHED_STANDINGS_MAX: usize = 262_144;
+/// Members who are told at once that their room changed; others see it when they next look.
+pub const CHANGE_NOTICES_MAX: usize = 1_000;

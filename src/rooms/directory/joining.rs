@@ -1,0 +1,174 @@
+//! Opening a room, or joining it: what `join` on a socket and the one-room addresses do.
+
+use std::sync::Arc;
+
+use super::{Directory, Error, Result, RoomKey, UserKey, author_of};
+use crate::control_log::{Entry, StandingCut};
+use crate::model::{Action, EventId, Name, Role, Room, RoomId, RoomKind, Standing, User, UserId};
+use crate::store::{self, NewRoom, Range};
+use crate::wire::outbound::Notice;
+
+/// How often a join is tried again when the room was made or deleted under it.
+const ATTEMPTS: usize = 3;
+
+/// A room that one is in now.
+#[derive(Debug, Clone)]
+pub struct Joined {
+    /// The room.
+    pub room: Arc<Room>,
+    /// One's role.
+    pub role: Role,
+    /// This join made the room.
+    pub created: bool,
+    /// One's read marker.
+    pub read: Option<EventId>,
+    /// The other person of a direct conversation.
+    pub with: Option<Arc<User>>,
+}
+
+impl Directory {
+    /// Joins a room; makes a public one if the name is free. Who is a member already gets their role back.
+    ///
+    /// # Errors
+    /// [`Error::InvalidName`]; [`Error::NotFound`] for an unknown id and for a private room of others;
+    /// [`Error::Banned`]; what the store says.
+    pub async fn open_or_join(&self, user: &User, room: &str) -> Result<Joined> {
+        let key = RoomKey::parse(room)?;
+        for _ in 0..ATTEMPTS {
+            let name = match self.room(&key).await {
+                Ok(room) => match self.join(user, room).await {
+                    // Deleted between the look and the join: the name may be free now.
+                    Err(Error::NotFound(_)) if matches!(key, RoomKey::Name(_)) => match self.room(&key).await {
+                        Err(Error::NotFound(_)) => continue,
+                        _ => return Err(Error::NotFound("room")),
+                    },
+                    joined => return joined,
+                },
+                Err(Error::NotFound(what)) => match &key {
+                    RoomKey::Name(name) => name,
+                    RoomKey::Id(_) => return Err(Error::NotFound(what)),
+                },
+                Err(error) => return Err(error),
+            };
+            match self.create(user, name.clone(), String::new(), RoomKind::Public).await {
+                // Two asked at once: the loser joins what the winner made.
+                Err(Error::NameTaken) => {}
+                created => {
+                    return created.map(|room| Joined {
+                        room,
+                        role: Role::Owner,
+                        created: true,
+                        read: None,
+                        with: None,
+                    });
+                }
+            }
+        }
+        Err(Error::Refused(
+            "the room was made and deleted while it was joined".into(),
+        ))
+    }
+
+    /// Makes a room that the user owns.
+    ///
+    /// # Errors
+    /// [`Error::NameTaken`], or what the store says.
+    pub async fn create(&self, user: &User, name: Name, title: String, kind: RoomKind) -> Result<Arc<Room>> {
+        let new = NewRoom {
+            name,
+            title,
+            kind,
+            owner: user.id,
+            at: self.now(),
+        };
+        let room = Arc::new(self.seams.store.create_room(new).await?);
+        self.admitted(&room, user.id, Role::Owner).await?;
+        Ok(room)
+    }
+
+    async fn join(&self, user: &User, room: Arc<Room>) -> Result<Joined> {
+        let standing = self.authorise(Action::Join, &room, user.id).await?;
+        let (role, read) = match standing {
+            Standing::Member(role) => (role, self.seams.store.read_marker(room.id, user.id).await?),
+            _ => self.admit(&room, user.id).await?,
+        };
+        let with = match room.other(user.id) {
+            Some(other) => Some(self.user_by_id(other).await?),
+            None => None,
+        };
+        Ok(Joined {
+            room,
+            role,
+            created: false,
+            read,
+            with,
+        })
+    }
+
+    /// Writes a membership whose unread messages begin now.
+    async fn admit(&self, room: &Room, user: UserId) -> Result<(Role, Option<EventId>)> {
+        let newest = self.newest_message(room.id).await?;
+        let store = &self.seams.store;
+        store
+            .put_member(room.id, user, Role::Member, self.now(), newest)
+            .await?;
+        self.admitted(room, user, Role::Member).await?;
+        // A ban or a deletion may have come between the look and the write: what holds is what is stored now.
+        match self.standing(room.id, user).await? {
+            Standing::Member(role) => Ok((role, newest)),
+            Standing::Banned => Err(Error::Banned),
+            Standing::Outsider => Err(Error::NotFound("room")),
+        }
+    }
+
+    async fn admitted(&self, room: &Room, user: UserId, role: Role) -> Result<()> {
+        self.announce(Entry::Standing {
+            room: room.id,
+            user,
+            why: StandingCut::Admitted,
+        })
+        .await?;
+        let room = room.into();
+        self.seams.live.inbox(user, &Notice::Joined { room, role });
+        Ok(())
+    }
+
+    pub(super) async fn newest_message(&self, room: RoomId) -> store::Result<Option<EventId>> {
+        let page = self.seams.store.page(room, Range::Latest, 1).await?;
+        Ok(page.messages.last().map(|message| message.id))
+    }
+
+    /// Opens the direct conversation with somebody.
+    ///
+    /// # Errors
+    /// [`Error::InvalidName`]; [`Error::NotFound`] if there is no such user; [`Error::Invalid`] for oneself; what the
+    /// store says.
+    pub async fn open_direct(&self, user: &User, other: &str) -> Result<Joined> {
+        let other = self.user(&UserKey::parse(other)?).await?;
+        if other.id == user.id {
+            return Err(Error::Invalid {
+                field: "user",
+                detail: "a direct conversation needs somebody else: name another user".into(),
+            });
+        }
+        let (room, created) = self.seams.store.open_direct(user.id, other.id, self.now()).await?;
+        if created {
+            for (who, with) in [(user.id, &*other), (other.id, user)] {
+                self.announce(Entry::Standing {
+                    room: room.id,
+                    user: who,
+                    why: StandingCut::Admitted,
+                })
+                .await?;
+                let notice = Notice::Direct {
+                    room: room.id,
+                    with: author_of(with),
+                };
+                self.seams.live.inbox(who, &notice);
+            }
+        }
+        let mut joined = self.join(user, Arc::new(room)).await?;
+        joined.created = created;
+        Ok(joined)
+    }
+}
