@@ -159,17 +159,8 @@ impl Directory {
     /// Announces a durable change and waits until every node has acted on it.
     async fn revoke(&self, entry: Entry) -> Result<()> {
         self.apply(&entry);
-        let position = self.seams.control_log.append(entry).await?;
-        match self
-            .seams
-            .control_log
-            .wait_reported(position, limits::REVOCATION_WAIT)
-            .await
-        {
-            // A node that says nothing for that long holds its deliveries by itself, so the answer may go out.
-            Ok(()) | Err(control_log::Error::Unconfirmed) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        control_log::revoke(&*self.seams.control_log, entry).await?;
+        Ok(())
     }
 
     /// Announces a change that takes nothing away from anybody: nobody has to wait for it.
