@@ -1,11 +1,15 @@
 //! The presence seam: who is connected, and who is in which room, counted over all nodes.
 //!
 //! Clauses, each held by a test of the conformance suite under the same name:
-//! - *counted*: somebody with two connections stays until both are gone.
+//! - *counted*: somebody with two connections stays until both are gone; entering twice with one counts once.
 //! - *first-last*: `enter` and `connect` say whether this was the first, `leave` and `disconnect` whether it was the
 //!   last, so that the change is announced once.
 //! - *listed*: `present` counts people, not connections, and lists at most what was asked, in the order of names.
 //! - *lease*: what a node entered vanishes when the node goes.
+
+#[cfg(test)]
+pub mod conformance;
+pub mod local;
 
 use async_trait::async_trait;
 
