@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod channel_layer;
+pub mod config;
 pub mod control_log;
 pub mod limits;
 pub mod model;

@@ -1,0 +1,140 @@
+//! The table of every configuration key: the one source for flags, variables, the file, help texts and the document.
+
+/// One key of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// Its name in the file, and its flag behind `--`.
+    pub name: &'static str,
+    /// What is used when nothing is given; empty for "none".
+    pub default: &'static str,
+    /// What a value looks like, for help texts.
+    pub value: &'static str,
+    /// What it does, one or two sentences.
+    pub help: &'static str,
+}
+
+impl Key {
+    /// The environment variable that sets it.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("{PREFIX}{}", self.name.to_ascii_uppercase().replace('-', "_"))
+    }
+}
+
+/// What every environment variable of the server begins with.
+pub const PREFIX: &str = "NATTER_";
+
+/// Variables that are understood although they set no key.
+pub const OTHER_VARIABLES: [&str; 2] = ["NATTER_CONFIG", "NATTER_SUPERUSER_PASSWORD"];
+
+/// Every key, in the order in which `check` and the document list them.
+pub const KEYS: [Key; 17] = [
+    Key {
+        name: "listen",
+        default: "127.0.0.1:8080",
+        value: "ADDRESS:PORT",
+        help: "Where people connect. Port 0 picks a free one; 0.0.0.0 or [::] listens on all interfaces.",
+    },
+    Key {
+        name: "admin-listen",
+        default: "127.0.0.1:8081",
+        value: "ADDRESS:PORT",
+        help: "Where operators connect: /metrics, /livez, /readyz. Keep it away from the public.",
+    },
+    Key {
+        name: "data-dir",
+        default: "./data",
+        value: "DIRECTORY",
+        help: "Where embedded storage keeps its files. It is made if it does not exist.",
+    },
+    Key {
+        name: "store",
+        default: "sqlite",
+        value: "sqlite | sqlite:PATH",
+        help: "Where messages, rooms and accounts live; sqlite alone is natter.db in the data directory.",
+    },
+    Key {
+        name: "channel-layer",
+        default: "local",
+        value: "local",
+        help: "What carries events between nodes; local is this process alone.",
+    },
+    Key {
+        name: "sessions",
+        default: "sqlite",
+        value: "sqlite | sqlite:PATH",
+        help: "Where sessions live; sqlite alone is sessions.db in the data directory.",
+    },
+    Key {
+        name: "public-url",
+        default: "",
+        value: "URL",
+        help: "How people reach the server from outside, such as https://chat.example.org. With https, cookies are Secure.",
+    },
+    Key {
+        name: "trusted-proxies",
+        default: "",
+        value: "NETWORK,...",
+        help: "Addresses or networks of proxies whose X-Forwarded-For is believed. In the file also a list.",
+    },
+    Key {
+        name: "registration",
+        default: "open",
+        value: "open | invite | closed",
+        help: "Who may register: everybody, whoever has an invite, or nobody.",
+    },
+    Key {
+        name: "limits",
+        default: "on",
+        value: "on | off",
+        help: "Throttles of log-ins, registrations, handshakes and sends. Turn them off for load tests only.",
+    },
+    Key {
+        name: "name",
+        default: "Natter",
+        value: "TEXT",
+        help: "What the server is called in the client; 1 to 64 characters.",
+    },
+    Key {
+        name: "session-life",
+        default: "14d",
+        value: "DURATION",
+        help: "How long a session lasts without being used; 1m to 400d.",
+    },
+    Key {
+        name: "shutdown-deadline",
+        default: "20s",
+        value: "DURATION",
+        help: "How long a stop may take in all before the process ends anyway; 1s to 1h.",
+    },
+    Key {
+        name: "drain-window",
+        default: "1s",
+        value: "DURATION",
+        help: "At a stop, connections are asked to come back spread over this time; 0s to 10m.",
+    },
+    Key {
+        name: "threads",
+        default: "auto",
+        value: "auto | 1 to 256",
+        help: "Threads that serve connections; auto is one for each processor.",
+    },
+    Key {
+        name: "log-format",
+        default: "auto",
+        value: "auto | human | json",
+        help: "How log lines look; auto is human on a terminal and json elsewhere.",
+    },
+    Key {
+        name: "log-filter",
+        default: "info",
+        value: "FILTER",
+        help: "What is logged: a level (error, warn, info, debug) or directives such as info,natter::store=debug.",
+    },
+];
+
+/// The key of a name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
