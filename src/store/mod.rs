@@ -16,6 +16,8 @@
 //!
 //! The store checks no permission: its callers have.
 
+pub mod sqlite;
+
 use async_trait::async_trait;
 
 use crate::model::{
