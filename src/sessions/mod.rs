@@ -11,6 +11,8 @@
 //! - *listed*: every session with a user is listed under that user only, by handle.
 //! - *no-secret*: nothing listed contains the cookie's value.
 
+pub mod password;
+
 use std::fmt;
 
 use async_trait::async_trait;
