@@ -2,13 +2,18 @@
 //! other; `tests/tidy.rs` holds it.
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod channel_layer;
 pub mod config;
 pub mod control_log;
 pub mod limits;
+pub mod metrics;
 pub mod model;
 pub mod presence;
+pub mod process;
 pub mod rooms;
 pub mod sessions;
+pub mod shutdown;
 pub mod store;
+pub mod telemetry;
 pub mod wire;

@@ -89,3 +89,15 @@ pub const CACHED_USERS_MAX: usize = 65_536;
 pub const CACHED_STANDINGS_MAX: usize = 262_144;
 /// Members who are told at once that their room changed; others see it when they next look.
 pub const CHANGE_NOTICES_MAX: usize = 1_000;
+/// How often the main runtime shows the operators' side that it lives.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(250);
+/// Heartbeats missed in a row after which `/livez` says no: 10 s, and 1 s in unit tests.
+pub const HEARTBEATS_MISSED_MAX: u32 = if cfg!(test) { 4 } else { 40 };
+/// How long one readiness check may take; beyond it, it fails.
+pub const CHECK_PATIENCE: Duration = Duration::from_secs(2);
+/// How long the answer of a readiness check is given again.
+pub const READINESS_KEPT: Duration = Duration::from_millis(500);
+/// Connections to the operators' side; one more waits in the kernel.
+pub const OPERATOR_CONNECTIONS_MAX: usize = 64;
+/// How long accepting pauses after it failed, such as for want of file descriptors.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(20);

@@ -1,0 +1,128 @@
+//! The kinds of metric families, and how each is made and registered.
+
+use prometheus::{HistogramOpts, HistogramVec as RawHistogramVec, IntCounterVec, Opts, Registry, core::Collector};
+
+pub use prometheus::{Histogram, IntCounter, IntGauge};
+
+/// A family that can be made from its name, its help text and its shape.
+pub trait Family: Sized {
+    /// What the kind needs besides name and help.
+    type Shape;
+
+    /// Makes the family and registers it.
+    ///
+    /// # Panics
+    /// If the name is malformed or taken. Names are literals, and a test makes all of them.
+    fn make(registry: &Registry, name: &str, help: &str, shape: Self::Shape) -> Self;
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, family: Result<C, prometheus::Error>) -> C {
+    let family = family.expect("metric names are literals that a test has made");
+    registry
+        .register(Box::new(family.clone()))
+        .expect("metric names are distinct, as a test has shown");
+    family
+}
+
+impl Family for IntCounter {
+    type Shape = ();
+
+    fn make(registry: &Registry, name: &str, help: &str, (): ()) -> Self {
+        register(registry, Self::new(name, help))
+    }
+}
+
+impl Family for IntGauge {
+    type Shape = ();
+
+    fn make(registry: &Registry, name: &str, help: &str, (): ()) -> Self {
+        register(registry, Self::new(name, help))
+    }
+}
+
+impl Family for Histogram {
+    type Shape = &'static [f64];
+
+    fn make(registry: &Registry, name: &str, help: &str, buckets: &'static [f64]) -> Self {
+        let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        register(registry, Self::with_opts(opts))
+    }
+}
+
+/// A counter for each value of one label. The values are fixed, so counting never takes a lock and the number of series
+/// never grows.
+#[derive(Debug, Clone)]
+pub struct Labelled {
+    values: &'static [&'static str],
+    counters: Box<[IntCounter]>,
+}
+
+impl Labelled {
+    /// The counter of a value; one that is not known counts as the last, which is `other`.
+    ///
+    /// # Panics
+    /// Never: a family has at least one value.
+    #[must_use]
+    pub fn of(&self, value: &str) -> &IntCounter {
+        let place = self.values.iter().position(|known| *known == value);
+        &self.counters[place.unwrap_or(self.counters.len() - 1)]
+    }
+
+    /// The sum over all values.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.counters.iter().map(IntCounter::get).sum()
+    }
+}
+
+impl Family for Labelled {
+    type Shape = (&'static str, &'static [&'static str]);
+
+    fn make(registry: &Registry, name: &str, help: &str, (label, values): Self::Shape) -> Self {
+        let family = register(registry, IntCounterVec::new(Opts::new(name, help), &[label]));
+        let counters = values.iter().map(|value| family.with_label_values(&[*value])).collect();
+        Self { values, counters }
+    }
+}
+
+/// HTTP requests by route and status. Routes are patterns of the router, never what a client wrote.
+#[derive(Debug, Clone)]
+pub struct Requests(IntCounterVec);
+
+impl Requests {
+    /// Counts a request. Give the matched pattern, or `unmatched`.
+    pub fn count(&self, route: &str, status: u16) {
+        self.0.with_label_values(&[route, &status.to_string()]).inc();
+    }
+}
+
+impl Family for Requests {
+    type Shape = ();
+
+    fn make(registry: &Registry, name: &str, help: &str, (): ()) -> Self {
+        Self(register(
+            registry,
+            IntCounterVec::new(Opts::new(name, help), &["route", "status"]),
+        ))
+    }
+}
+
+/// A histogram for each route.
+#[derive(Debug, Clone)]
+pub struct RequestTimes(RawHistogramVec);
+
+impl RequestTimes {
+    /// Counts a request that took so many seconds.
+    pub fn observe(&self, route: &str, seconds: f64) {
+        self.0.with_label_values(&[route]).observe(seconds);
+    }
+}
+
+impl Family for RequestTimes {
+    type Shape = &'static [f64];
+
+    fn make(registry: &Registry, name: &str, help: &str, buckets: &'static [f64]) -> Self {
+        let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        Self(register(registry, RawHistogramVec::new(opts, &["route"])))
+    }
+}

@@ -1,0 +1,208 @@
+//! What operators can count: one struct of metric families, each registered once; its doc comment is its help text.
+//!
+//! Counting is one atomic addition: labels have fixed values whose counters are looked up without a lock. Nothing here
+//! is labelled by user, room or address. The only open label is the HTTP route, and that is the router's own pattern.
+
+mod family;
+mod process;
+
+use prometheus::{Registry, TextEncoder};
+
+pub use family::{Family, Histogram, IntCounter, IntGauge, Labelled, RequestTimes, Requests};
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The families can't be written as text.
+    #[error("the metrics can't be written: {0}")]
+    Encode(#[from] prometheus::Error),
+}
+
+/// The media type of [`Metrics::text`].
+pub const TEXT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Bounds of buckets for what people wait for, in seconds.
+const WAITS: &[f64] = &[
+    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+/// Bounds of buckets for batch sizes.
+const SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+
+macro_rules! families {
+    ($( $(#[doc = $help:literal])+ $field:ident: $kind:ident = $name:literal $(, $shape:expr)? ;)+) => {
+        /// Every metric family of the server.
+        #[derive(Debug, Clone)]
+        pub struct Metrics {
+            registry: Registry,
+            $( $(#[doc = $help])+ pub $field: $kind, )+
+        }
+
+        impl Metrics {
+            /// Makes and registers all families.
+            ///
+            /// # Panics
+            /// Never: names are literals, and a test makes all of them.
+            #[must_use]
+            pub fn new() -> Self {
+                let registry = Registry::new();
+                $( let $field = <$kind as Family>::make(
+                    &registry, $name, concat!($($help),+).trim(), ($($shape)?)
+                ); )+
+                process::register(&registry);
+                Self { registry, $($field),+ }
+            }
+        }
+    };
+}
+
+families! {
+    /// WebSocket connections that are open.
+    connections: IntGauge = "natter_connections";
+    /// WebSocket connections opened since the start.
+    connections_opened: IntCounter = "natter_connections_opened_total";
+    /// WebSocket connections closed since the start, by reason.
+    connections_closed: Labelled = "natter_connections_closed_total", ("reason", &[
+        "normal", "protocol", "too_slow", "no_answer", "going_away", "revoked", "gone", "overloaded", "other",
+    ]);
+    /// WebSocket handshakes refused before the upgrade, by HTTP status.
+    handshakes_refused: Labelled = "natter_handshakes_refused_total", ("status", &[
+        "400", "401", "403", "404", "426", "429", "503", "other",
+    ]);
+    /// TCP connections accepted since the start.
+    sockets_accepted: IntCounter = "natter_sockets_accepted_total";
+    /// TCP connections that are open, HTTP and WebSocket together.
+    sockets_open: IntGauge = "natter_sockets_open";
+    /// Failures to accept a TCP connection, such as too many open files.
+    accept_errors: IntCounter = "natter_accept_errors_total";
+    /// Rooms that are active on this node.
+    rooms_active: IntGauge = "natter_rooms_active";
+    /// Messages made durable by sends of this node.
+    messages_appended: IntCounter = "natter_messages_appended_total";
+    /// Sends that were repeated attempts and gave the first attempt's id back.
+    messages_repeated: IntCounter = "natter_messages_repeated_total";
+    /// Messages in one append to the store.
+    append_batch: Histogram = "natter_append_batch_messages", SIZES;
+    /// Frames handed to connections, one for each member that a frame reached.
+    deliveries: IntCounter = "natter_deliveries_total";
+    /// Bytes written to WebSocket connections.
+    bytes_written: IntCounter = "natter_written_bytes_total";
+    /// Events told to rooms, by kind.
+    events: Labelled = "natter_events_total", ("kind", &[
+        "message", "edited", "deleted", "late", "typing", "presence", "read", "inbox", "other",
+    ]);
+    /// Seconds from reading a send to handing its ack to the connection.
+    send_to_ack: Histogram = "natter_send_to_ack_seconds", WAITS;
+    /// Requests on sockets answered with an error, by its code.
+    refused: Labelled = "natter_refused_total", ("code", &[
+        "invalid_json", "invalid_frame", "unknown_type", "invalid_name", "message_empty", "message_too_long",
+        "forbidden", "banned", "not_found", "not_joined", "name_taken", "nonce_reused", "archived", "room_limit",
+        "rate_limited", "refused", "unknown_outcome", "unavailable", "internal", "other",
+    ]);
+    /// HTTP requests, by route and status.
+    http_requests: Requests = "natter_http_requests_total";
+    /// Seconds from an HTTP request's head to its answer's head, by route.
+    http_seconds: RequestTimes = "natter_http_request_seconds", WAITS;
+    /// Connections that are behind: slow readers whose events are replayed once they drain.
+    behind: IntGauge = "natter_connections_behind";
+    /// Times that a connection fell behind.
+    fell_behind: IntCounter = "natter_fell_behind_total";
+    /// Catch-ups of slow or resuming connections, by where the events came from.
+    catch_ups: Labelled = "natter_catch_ups_total", ("source", &["ring", "store", "other"]);
+    /// Joins of rooms, by how they were answered: the latest page, a resume, or a resume that needed a reset.
+    joins: Labelled = "natter_joins_total", ("answer", &["first", "resumed", "reset", "other"]);
+    /// Typing and presence events dropped in favour of messages.
+    ephemeral_dropped: IntCounter = "natter_ephemeral_dropped_total";
+    /// Reads of the store.
+    store_reads: IntCounter = "natter_store_reads_total";
+    /// Writes to the store, one for each row's worth of work that was asked.
+    store_writes: IntCounter = "natter_store_writes_total";
+    /// Calls of the store that failed.
+    store_errors: IntCounter = "natter_store_errors_total";
+    /// Seconds that one transaction took, its sync included.
+    store_commit: Histogram = "natter_store_commit_seconds", WAITS;
+    /// Log-ins, by outcome.
+    logins: Labelled = "natter_logins_total", ("outcome", &[
+        "ok", "bad_credentials", "throttled", "busy", "unavailable", "other",
+    ]);
+    /// Accounts registered.
+    registrations: IntCounter = "natter_registrations_total";
+    /// Revocations: log-outs, kicks, bans, disabled accounts, changed passwords, expired sessions.
+    revocations: IntCounter = "natter_revocations_total";
+    /// Seconds until every node had acted on a revocation.
+    revocation_seconds: Histogram = "natter_revocation_seconds", WAITS;
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All families in the text format of Prometheus.
+    ///
+    /// # Errors
+    /// [`Error::Encode`] if a family can't be written.
+    pub fn text(&self) -> Result<String, Error> {
+        Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doc_comments_are_help_texts() {
+        let metrics = Metrics::new();
+        metrics.connections.set(3);
+        let text = metrics.text().unwrap();
+        assert!(
+            text.contains("# HELP natter_connections WebSocket connections that are open.\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("# TYPE natter_connections gauge\nnatter_connections 3\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn labels_are_fixed_and_the_unknown_counts_as_other() {
+        let metrics = Metrics::new();
+        metrics.events.of("message").inc_by(2);
+        metrics.events.of("message").inc();
+        metrics.events.of("whatever a client wrote").inc();
+        let text = metrics.text().unwrap();
+        assert!(text.contains("natter_events_total{kind=\"message\"} 3\n"), "{text}");
+        assert!(text.contains("natter_events_total{kind=\"other\"} 1\n"), "{text}");
+        assert!(!text.contains("whatever"), "{text}");
+        assert_eq!(metrics.events.total(), 4);
+    }
+
+    #[test]
+    fn requests_are_counted_by_route_and_status() {
+        let metrics = Metrics::new();
+        metrics.http_requests.count("/api/rooms/{room}", 404);
+        metrics.http_seconds.observe("/api/rooms/{room}", 0.003);
+        let text = metrics.text().unwrap();
+        let line = "natter_http_requests_total{route=\"/api/rooms/{room}\",status=\"404\"} 1\n";
+        assert!(text.contains(line), "{text}");
+        assert!(text.contains("le=\"0.005\"} 1\n"), "{text}");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_process_is_measured() {
+        let text = Metrics::new().text().unwrap();
+        for name in [
+            "process_resident_memory_bytes",
+            "process_open_fds",
+            "process_cpu_seconds_total",
+        ] {
+            let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+            let value: f64 = line.rsplit_once(' ').unwrap().1.parse().unwrap();
+            assert!(value >= 0.0 && (name.contains("cpu") || value > 0.0), "{line}");
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Logs: lines for people or JSON for machines, on standard error. Started once, by `main`.
+//!
+//! Nothing else configures logging, and nothing logs per delivery.
+
+use std::io::IsTerminal;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::FmtSpan;
+
+use crate::config::LogFormat;
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The filter is not one.
+    #[error("the log filter can't be read: {0}")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// Logging was started before.
+    #[error("logging was already started: {0}")]
+    Started(#[from] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Starts logging, and logs panics from then on, so that one in a task is seen wherever its outcome goes.
+///
+/// # Errors
+/// [`Error`] if the filter is malformed or logging was started before.
+pub fn start(format: LogFormat, filter: &str) -> Result<(), Error> {
+    let filter = EnvFilter::builder().parse(filter)?;
+    let terminal = std::io::stderr().is_terminal();
+    let human = match format {
+        LogFormat::Auto => terminal,
+        LogFormat::Human => true,
+        LogFormat::Json => false,
+    };
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_span_events(FmtSpan::NONE)
+        .with_writer(std::io::stderr);
+    if human {
+        let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        builder.with_ansi(colours).with_target(false).try_init()?;
+    } else {
+        builder
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .try_init()?;
+    }
+    log_panics();
+    Ok(())
+}
+
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let what = panic.payload_as_str().unwrap_or("a panic without a text");
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or("unnamed").to_owned();
+        let trace = std::backtrace::Backtrace::capture();
+        let trace = match trace.status() {
+            std::backtrace::BacktraceStatus::Captured => trace.to_string(),
+            _ => String::new(),
+        };
+        tracing::error!(place, thread, trace, "panic: {what}");
+    }));
+}
