@@ -81,6 +81,12 @@ pub const LAYER_QUEUE_MAX: usize = 65_536;
 pub const MENTIONS_MAX: usize = 20;
 /// A session's life since its last use.
 pub const SESSION_LIFE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+/// When a session was last seen is written down at most once in this time.
+pub const SESSION_TOUCH_INTERVAL: Duration = Duration::from_secs(60);
+/// Such notes that may be under way; one more is left out, and the session's next request tries again.
+pub const SESSION_TOUCHES_AT_ONCE: usize = 64;
+/// Characters kept of what a browser calls itself; the rest is cut off.
+pub const SESSION_TEXT_CHARS_MAX: usize = 256;
 /// Rooms that the directory remembers; beyond it those unused for longest are read again.
 pub const CACHED_ROOMS_MAX: usize = 16_384;
 /// Users that the directory remembers; beyond it those unused for longest are read again.

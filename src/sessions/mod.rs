@@ -11,7 +11,10 @@
 //! - *listed*: every session with a user is listed under that user only, by handle.
 //! - *no-secret*: nothing listed contains the cookie's value.
 
+#[cfg(test)]
+pub mod conformance;
 pub mod password;
+pub mod sqlite;
 
 use std::fmt;
 
