@@ -126,3 +126,128 @@ export interface Ban extends UserRef {
   readonly at: string;
   readonly by: string;
 }
+
+/** Frames from the server that the client acts on. */
+export type ServerFrame =
+  | {
+      readonly type: 'hello';
+      readonly connection: string;
+      readonly user: string;
+      readonly user_id: string;
+      readonly superuser: boolean;
+      readonly limits?: { readonly message_chars?: number; readonly frame_bytes?: number; readonly rooms?: number };
+    }
+  | AckFrame
+  | JoinedFrame
+  | ({ readonly type: 'message' } & WireMessage)
+  | EditedFrame
+  | DeletedFrame
+  | { readonly type: 'reset'; readonly room_id: string; readonly from: string; readonly to: string }
+  | { readonly type: 'live'; readonly ref?: Ref; readonly room_id: string; readonly cursor: string | null }
+  | {
+      readonly type: 'left';
+      readonly ref?: Ref;
+      readonly room: string;
+      readonly room_id: string;
+      readonly reason: LeftReason;
+    }
+  | { readonly type: 'typing'; readonly room_id: string; readonly user: string; readonly user_id: string }
+  | PresenceFrame
+  | { readonly type: 'read'; readonly room_id: string; readonly id: string }
+  | InboxFrame
+  | { readonly type: 'degraded'; readonly room_id: string; readonly degraded: boolean }
+  | { readonly type: 'bye'; readonly reason: string; readonly delay: number; readonly resume: boolean }
+  | { readonly type: 'pong'; readonly ref?: Ref }
+  | ErrorFrame;
+
+export type Ref = string | number;
+
+export type LeftReason = 'unsubscribed' | 'left' | 'kicked' | 'banned' | 'archived' | 'deleted';
+
+export interface AckFrame {
+  readonly type: 'ack';
+  readonly ref?: Ref;
+  readonly nonce?: string;
+  readonly room: string;
+  readonly room_id: string;
+  readonly id: string;
+  readonly at: string;
+  readonly event_id?: string;
+}
+
+export interface JoinedFrame {
+  readonly type: 'joined';
+  readonly ref?: Ref;
+  readonly room: string;
+  readonly room_id: string;
+  readonly kind: RoomKind;
+  readonly title: string | null;
+  readonly role: Role | null;
+  readonly present_count: number;
+  readonly present: readonly string[];
+  readonly cursor: string | null;
+  readonly read: string | null;
+  readonly with?: string;
+  readonly with_id?: string;
+  readonly created: boolean;
+}
+
+export interface EditedFrame {
+  readonly type: 'edited';
+  readonly room_id: string;
+  readonly id: string;
+  readonly event_id: string;
+  readonly author: string;
+  readonly author_id: string;
+  readonly message: string;
+  readonly at: string;
+  readonly mentions?: readonly string[];
+}
+
+export interface DeletedFrame {
+  readonly type: 'deleted';
+  readonly room_id: string;
+  readonly id: string;
+  readonly event_id: string;
+  readonly at: string;
+}
+
+/** In rooms `count`, `joined`, `left`; in a direct conversation the other person's state. */
+export interface PresenceFrame {
+  readonly type: 'presence';
+  readonly room_id: string;
+  readonly count?: number;
+  readonly joined?: readonly string[];
+  readonly left?: readonly string[];
+  readonly user?: string;
+  readonly user_id?: string;
+  readonly online?: boolean;
+  readonly last_seen?: string | null;
+}
+
+export interface InboxFrame {
+  readonly type: 'inbox';
+  readonly what: string;
+  readonly room?: string;
+  readonly room_id?: string;
+  readonly with?: string;
+  readonly with_id?: string;
+  readonly role?: Role;
+  readonly by?: string;
+  readonly title?: string | null;
+  readonly kind?: RoomKind;
+  readonly archived?: boolean;
+  readonly id?: string;
+  readonly author?: string;
+  readonly message?: string;
+}
+
+export interface ErrorFrame {
+  readonly type: 'error';
+  readonly code: string;
+  readonly detail: string;
+  readonly retry_after?: number;
+  readonly ref?: Ref;
+  readonly nonce?: string;
+  readonly room?: string;
+}
