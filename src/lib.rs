@@ -7,6 +7,7 @@ pub mod channel_layer;
 pub mod config;
 pub mod control_log;
 pub mod limits;
+pub mod listen;
 pub mod metrics;
 pub mod model;
 pub mod presence;

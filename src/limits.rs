@@ -107,3 +107,9 @@ pub const READINESS_KEPT: Duration = Duration::from_millis(500);
 pub const OPERATOR_CONNECTIONS_MAX: usize = 64;
 /// How long accepting pauses after it failed, such as for want of file descriptors.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+/// Connections that the kernel keeps for the accept loop; more are refused by the kernel.
+pub const BACKLOG: u32 = 4_096;
+/// Open files that are kept for anything but connections: databases, logs, the operators' side.
+pub const FILES_RESERVED: usize = 256;
+/// Proxies believed one behind the other in `X-Forwarded-For`.
+pub const PROXY_HOPS_MAX: usize = 32;
