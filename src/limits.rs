@@ -51,6 +51,8 @@ pub const PAGE_MAX: usize = 200;
 pub const PAGE_DEFAULT: usize = 50;
 /// Unread messages are counted up to this.
 pub const UNREAD_MAX: usize = 100;
+/// Messages looked at for one unread count; beyond it older ones are not counted.
+pub const UNREAD_SCAN_MAX: usize = 1_000;
 /// Bytes of one HTTP request's body; beyond it 413.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of one HTTP request's head.
@@ -63,7 +65,9 @@ pub const CONNECTIONS_MAX: usize = 100_000;
 pub const WRITER_QUEUE_MAX: usize = 4_096;
 /// Jobs in one SQLite transaction.
 pub const WRITER_BATCH_MAX: usize = 512;
-/// SQLite connections that only read.
+/// Rows that a bulk write puts into one transaction; more are split.
+pub const SEED_ROWS_PER_WRITE: usize = 2_000;
+/// SQLite connections that only read; reads wait for one.
 pub const READERS: usize = 4;
 /// Password hashes under way at once; others wait, and beyond the waiting room they are refused.
 pub const HASHES_AT_ONCE: usize = 2;

@@ -217,6 +217,19 @@ impl Engine {
             .unwrap_or_else(|panic| Err(EngineError::Refused(format!("the read was broken off: {panic}")).into()))
     }
 
+    /// Like [`read`](Self::read), on the calling thread and uncounted: for what has to be known at start.
+    ///
+    /// # Errors
+    /// As for [`read`](Self::read); also if all reading connections are busy.
+    pub fn read_blocking<T, E, F>(&self, work: F) -> Result<T, E>
+    where
+        F: FnOnce(&Connection) -> Result<T, E>,
+        E: From<EngineError>,
+    {
+        let lent = Lent::take(&self.readers)?;
+        in_snapshot(lent.connection(), work)
+    }
+
     /// Finishes what is queued, copies the log back into the database and ends the writer. Later calls are refused.
     pub async fn close(&self) {
         self.readers.permits.close();

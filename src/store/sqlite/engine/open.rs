@@ -103,6 +103,14 @@ pub enum OpenError {
         /// Why.
         source: rusqlite::Error,
     },
+    /// The file opened, but what it holds can't be read.
+    #[error("can't read {path}: {source}; restore it from a backup")]
+    Content {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: super::EngineError,
+    },
     /// The writer's thread could not be started.
     #[error("can't start the database's writer thread: {source}")]
     Thread {
