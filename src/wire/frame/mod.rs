@@ -8,6 +8,8 @@
 mod decode;
 mod encode;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 pub use decode::{Decoder, Event, Step};
