@@ -8,7 +8,7 @@ import { defaultEnvironment, type Environment } from './env';
 import { ApiError, ClientError } from './errors';
 import { History } from './history';
 import { Joins } from './joins';
-import { FRAME_BYTES, MESSAGE_CHARS, SERVER_ROOMS } from './limits';
+import { FRAME_BYTES, MESSAGE_CHARS, RETRY_CAP_MS, RETRY_FIRST_MS, SERVER_ROOMS } from './limits';
 import { Marks } from './marks';
 import { Outbox } from './outbox';
 import { Requests } from './requests';
@@ -24,6 +24,7 @@ import type {
   Gap,
   Id,
   Notice,
+  Problem,
   RoomSnapshot,
   ServerLimits,
 } from './types';
@@ -31,8 +32,11 @@ import type { Me, ServerFrame } from './wire';
 
 const LIMITS: ServerLimits = { messageChars: MESSAGE_CHARS, frameBytes: FRAME_BYTES, rooms: SERVER_ROOMS };
 
+const NOT_IN_ROOM: Problem = { code: 'not_joined', detail: 'You are not in this room any more.' };
+
 export class Client implements ChatClient {
   readonly api: Api;
+  readonly #env: Environment;
   readonly #store: Store;
   readonly #storage: Storage;
   readonly #connection: Connection;
@@ -52,6 +56,7 @@ export class Client implements ChatClient {
 
   constructor(options: ClientOptions = {}) {
     const env: Environment = { ...defaultEnvironment(), ...options.env };
+    this.#env = env;
     const base = options.baseUrl ?? '';
     this.api = new Api({
       baseUrl: base,
@@ -85,6 +90,7 @@ export class Client implements ChatClient {
       ask,
       room: (roomId) => this.#rooms.get(roomId),
       onRefused: (room, problem) => {
+        room.forget();
         room.setStatus('refused', problem);
         this.#outbox.failRoom(room.id, problem);
       },
@@ -99,10 +105,10 @@ export class Client implements ChatClient {
       onAck: (entry, ack) => this.#rooms.ensure(entry.roomId).acked(entry.nonce, entry.text, entry.replyTo, ack),
       onFailed: ({ roomId, nonce }, problem) => this.#notice({ what: 'failed', roomId, nonce, problem }),
       onNotJoined: (roomId) => this.#joins.again(roomId),
-      onChange: (roomId) => this.#rooms.get(roomId)?.touch(),
+      onChange: (roomId) => (this.#rooms.get(roomId) ? this.#rooms.get(roomId)?.touch() : this.#changed()),
     });
     this.#drafts = new Drafts(env, this.#storage);
-    this.#marks = new Marks(env, { isLive, send, ask });
+    this.#marks = new Marks(env, { isLive, send, ask, onConfirmed: (roomId) => this.#rooms.get(roomId)?.recount() });
     this.#history = new History(this.api, () => this.#user().id);
     this.#parts = {
       rooms: this.#rooms,
@@ -155,7 +161,7 @@ export class Client implements ChatClient {
     this.#me = me;
     this.#changed();
     await Promise.all([this.#drafts.load(me.id), this.#outbox.load(me.id)]);
-    if (this.#me !== me)
+    if (this.#me?.id !== me.id)
       throw new ApiError({ status: 0, code: 'network', detail: 'The client was stopped meanwhile.' });
     this.#connection.start();
     return me;
@@ -262,9 +268,13 @@ export class Client implements ChatClient {
     const length = [...text].length;
     const most = this.#limits.messageChars;
     if (length > most) throw new ClientError('message_too_long', `It has ${length} characters; ${most} are allowed.`);
-    this.#joins.want(this.#rooms.ensure(roomId).id, true);
+    const room = this.#room(roomId);
     this.#marks.wrote(roomId);
-    return this.#outbox.add(roomId, text, options.replyTo ?? null);
+    const nonce = this.#outbox.add(roomId, text, options.replyTo ?? null);
+    const over = room.status === 'refused' || room.status === 'gone';
+    if (over && room.problem !== null) this.#outbox.failRoom(roomId, room.problem);
+    else this.#joins.want(roomId, true);
+    return nonce;
   }
 
   retry(nonce: string): void {
@@ -377,11 +387,7 @@ export class Client implements ChatClient {
       this.#connection.stop('logged_out', 'Somebody else is logged in now.');
       return;
     }
-    const viewing = this.#rooms.viewing;
-    const order = this.#rooms.mine().map((room) => room.id);
-    this.#joins.connected(viewing === null ? order : [viewing, ...order]);
-    void this.#outbox.load(this.#me.id).then(() => this.#joinForOutbox());
-    this.#rooms.refreshSoonest();
+    void this.#listAndJoin(0);
   }
 
   #onLost(): void {
@@ -389,16 +395,34 @@ export class Client implements ChatClient {
     this.#joins.lost();
   }
 
-  #onListed(roomIds: readonly string[]): void {
-    const most = this.#limits.rooms;
-    for (const id of roomIds) if (this.#joins.size < most || this.#joins.wants(id)) this.#joins.want(id, false);
-    this.#joinForOutbox();
-    this.#changed();
+  /**
+   * Rooms are joined only once the list has come: joining a public room makes a member, so a room that was left on
+   * another device meanwhile must not be joined by habit.
+   */
+  async #listAndJoin(failures: number): Promise<void> {
+    const { state } = this.#connection;
+    if (state.phase !== 'live' || this.#me === null) return;
+    try {
+      await this.#outbox.load(this.#me.id);
+      await this.#rooms.fetch();
+    } catch (error) {
+      const asked = error instanceof ApiError ? error.retryAfter : null;
+      const wait = asked === null ? Math.min(RETRY_CAP_MS, RETRY_FIRST_MS * 2 ** Math.min(failures, 10)) : asked * 1000;
+      this.#env.after(wait, () => {
+        if (this.#connection.state === state) void this.#listAndJoin(failures + 1);
+      });
+    }
   }
 
-  /** Rooms with waiting messages are joined, however long nobody has looked at them. */
-  #joinForOutbox(): void {
-    for (const roomId of this.#outbox.roomIds()) if (this.#rooms.get(roomId)) this.#joins.want(roomId, false);
+  #onListed(roomIds: readonly string[]): void {
+    const { viewing } = this.#rooms;
+    const waiting = this.#outbox.roomIds();
+    // The viewed room first, and rooms with waiting messages however long nobody has looked at them.
+    const first = viewing !== null && this.#rooms.isMine(viewing) ? [viewing] : [];
+    const order = [...new Set([...first, ...roomIds, ...waiting.filter((id) => this.#rooms.isMine(id))])];
+    this.#joins.listed(order, this.#limits.rooms);
+    for (const id of waiting) if (!this.#rooms.isMine(id)) this.#outbox.failRoom(id, NOT_IN_ROOM);
+    this.#changed();
   }
 
   #changed(roomId?: string): void {

@@ -57,6 +57,11 @@ export class RoomList {
     return this.#rooms.values();
   }
 
+  isMine(roomId: string): boolean {
+    const room = this.#rooms.get(roomId);
+    return room !== undefined && room.info.role !== null && room.status !== 'gone' && room.status !== 'refused';
+  }
+
   /** By id or by name; names differ without regard to case. */
   find(room: string): Room | undefined {
     const wanted = room.toLowerCase();
