@@ -51,8 +51,9 @@ export function Conversation({ roomId, detailsOpen }: ConversationProps) {
 /** True once what the room opens on is held: the first page, and where the reader left off. */
 function useFirstUnread(room: RoomSnapshot | undefined): boolean {
   const client = useClient();
+  const { roomsLoaded } = useChat();
   const [ready, setReady] = useState(false);
-  const loading = room === undefined || room.loading;
+  const loading = room === undefined || room.loading || !roomsLoaded;
   useEffect(() => {
     if (loading || ready || room === undefined) return;
     const { id, readId, unread } = room.summary;

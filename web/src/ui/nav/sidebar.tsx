@@ -36,7 +36,7 @@ export function Sidebar({ rooms, currentId, onOverlay }: SidebarProps) {
     <nav className="sidebar" aria-label="Rooms and people">
       <div className="sidebar-search">
         <Icon name="search" />
-        <FinderField finder={finder} query={query} onQuery={setQuery} placeholder="Find rooms and people" />
+        <FinderField finder={finder} query={query} onQuery={setQuery} placeholder="Rooms and people" />
         {query === '' && <kbd>{modKey} K</kbd>}
       </div>
       {query.trim() !== '' ? (
