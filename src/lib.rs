@@ -17,4 +17,5 @@ pub mod sessions;
 pub mod shutdown;
 pub mod store;
 pub mod telemetry;
+pub mod throttle;
 pub mod wire;

@@ -2,6 +2,39 @@
 
 use std::time::Duration;
 
+/// So many at once, then one more each interval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// How many pass at once.
+    pub burst: u32,
+    /// The time in which one more becomes free.
+    pub every: Duration,
+}
+
+impl Rate {
+    /// So many at once, and as many again over each `span`.
+    #[must_use]
+    pub const fn per(count: u32, span: Duration) -> Self {
+        Self {
+            burst: count,
+            every: Duration::from_nanos(span.as_secs() * 1_000_000_000 / count as u64),
+        }
+    }
+}
+
+/// A few tries, then waits that double.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Growing {
+    /// Tries without a wait.
+    pub free: u32,
+    /// The first wait after them.
+    pub first: Duration,
+    /// No wait is longer.
+    pub longest: Duration,
+    /// How long after the end of its wait a key is remembered.
+    pub kept: Duration,
+}
+
 /// Bytes in one client frame or fragmented message; beyond it the socket is closed with 1009.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;
 /// Bytes that the server holds for one connection beyond the kernel's buffer; beyond it the connection is marked
@@ -117,3 +150,25 @@ pub const BACKLOG: u32 = 4_096;
 pub const FILES_RESERVED: usize = 256;
 /// Proxies believed one behind the other in `X-Forwarded-For`.
 pub const PROXY_HOPS_MAX: usize = 32;
+/// Failed log-ins to one account: 5 in 15 minutes are free, then waits of 15 s, 30 s, and so on up to 15 minutes (429).
+pub const LOGIN_ACCOUNT: Growing = Growing {
+    free: 5,
+    first: Duration::from_secs(15),
+    longest: Duration::from_secs(15 * 60),
+    kept: Duration::from_secs(15 * 60),
+};
+/// Failed log-ins from one address: 50 per 15 minutes; more are answered 429.
+pub const LOGIN_ADDRESS: Rate = Rate::per(50, Duration::from_secs(15 * 60));
+/// Registrations from one address: 20 per hour; more are answered 429.
+pub const REGISTRATION: Rate = Rate::per(20, Duration::from_secs(60 * 60));
+/// Handshakes from one address: 2,000 per minute, since many people may share it; more are answered 429.
+pub const HANDSHAKE_ADDRESS: Rate = Rate::per(2_000, Duration::from_secs(60));
+/// Handshakes of one user: 600 per minute; more are answered 429.
+pub const HANDSHAKE_USER: Rate = Rate::per(600, Duration::from_secs(60));
+/// Sends of one connection: 30 at once, then 20 per second; more are answered `rate_limited`.
+pub const SEND: Rate = Rate {
+    burst: 30,
+    every: Duration::from_millis(50),
+};
+/// Keys that the throttles of one process remember; beyond it the one that would recover soonest is forgotten.
+pub const THROTTLE_KEYS_MAX: usize = 100_000;
