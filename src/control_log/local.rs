@@ -208,4 +208,44 @@ mod tests {
         let position = log.append(some_entry(1)).await.unwrap();
         assert_eq!(log.wait_reported(position, Duration::ZERO).await, Ok(()));
     }
+
+    /// Many revocations at once on several threads: none hangs, and every reader has read all of them in one order.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn revocations_at_once_are_all_read_in_one_order_and_none_is_left_waiting() {
+        const REVOCATIONS: u64 = 200;
+        let log = LocalControlLog::new();
+        let read = |log: LocalControlLog| async move {
+            let node = BootId::random();
+            let (mut at, mut all) = (log.attach(node).await?, Vec::new());
+            while at < REVOCATIONS {
+                let (entries, position) = log.next(at).await?;
+                all.extend(entries);
+                at = position;
+                log.report(node, at).await?;
+            }
+            Ok::<_, Error>(all)
+        };
+        let readers: Vec<_> = (0..3).map(|_| tokio::spawn(read(log.clone()))).collect();
+        while log.shared.log.lock().reported.len() < readers.len() {
+            tokio::task::yield_now().await;
+        }
+        let revocations: Vec<_> = (0..REVOCATIONS)
+            .map(|number| {
+                let log = log.clone();
+                tokio::spawn(async move {
+                    let position = log.append(some_entry(u8::try_from(number % 256).unwrap_or(0))).await?;
+                    log.wait_reported(position, Duration::from_secs(60)).await
+                })
+            })
+            .collect();
+        for revocation in revocations {
+            assert_eq!(revocation.await.unwrap(), Ok(()));
+        }
+        let mut orders = Vec::new();
+        for reader in readers {
+            orders.push(reader.await.unwrap().unwrap());
+        }
+        assert_eq!(orders[0].len(), 200);
+        assert!(orders.iter().all(|order| *order == orders[0]));
+    }
 }

@@ -4,22 +4,23 @@
 //! they write only what changed. When a session was last seen is noted at most once a minute, beside the request, and
 //! a save that would only move the expiry by less than that is left out, so a busy session costs no commit per request.
 
-use std::collections::HashMap;
+mod row;
+
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
-use serde_json::Value;
-use sha2::{Digest, Sha256};
+use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::Semaphore;
 use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store::{self, SessionStore};
 
-use super::{ADDRESS_KEY, AGENT_KEY, Error, NewSession, Result, SessionHandle, SessionInfo, USER_KEY, UserSessions};
+use row::{COLUMNS, Stored, hash_of, info, millis, timestamp};
+
+use super::{Error, NewSession, Result, SessionHandle, SessionInfo, UserSessions};
 use crate::limits;
-use crate::model::{Timestamp, UserId, WallClock};
+use crate::model::{UserId, WallClock};
 use crate::store::sqlite::engine::{Engine, EngineError, Migration, OpenError, Schema};
 
 const SCHEMA: Schema = Schema {
@@ -37,8 +38,6 @@ const SCHEMA: Schema = Schema {
 const ID_TRIES: usize = 4;
 /// Rows that one transaction of a sweep or of a bulk creation touches, so that others get their turn.
 const BATCH: u16 = 500;
-
-const COLUMNS: &str = "handle, user_id, created_at, last_seen_at, expires_at, agent, address";
 
 /// The embedded session store. Cloning it gives another handle to the same file.
 #[derive(Clone)]
@@ -79,94 +78,6 @@ impl From<Error> for session_store::Error {
             Error::Unavailable(why) => Self::Backend(why),
             Error::Damaged(why) => Self::Decode(why),
         }
-    }
-}
-
-/// What a session is found by: a hash over its id, other than the one that its handle is made of.
-fn hash_of(id: Id) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(b"natter session id");
-    hash.update(id.0.to_be_bytes());
-    hash.finalize().into()
-}
-
-fn millis(at: Timestamp) -> i64 {
-    i64::try_from(at.millis()).unwrap_or(i64::MAX)
-}
-
-fn timestamp(millis: i64) -> Timestamp {
-    Timestamp::from_millis(u64::try_from(millis).unwrap_or(0))
-}
-
-/// One row, as it is written.
-struct Stored {
-    id_hash: [u8; 32],
-    handle: SessionHandle,
-    user: Option<UserId>,
-    data: String,
-    agent: String,
-    address: String,
-    expires_at: i64,
-}
-
-impl Stored {
-    fn of(record: &Record) -> session_store::Result<Self> {
-        let encode = |why: String| session_store::Error::Encode(why);
-        let text = |key| record.data.get(key).and_then(Value::as_str);
-        let user = match record.data.get(USER_KEY) {
-            None => None,
-            Some(value) => {
-                let id = value.as_str().and_then(|id| UserId::parse(id).ok());
-                Some(id.ok_or_else(|| encode(format!("the session's {USER_KEY:?} is not a user id: {value}")))?)
-            }
-        };
-        let short = |key| -> String {
-            let text = text(key).unwrap_or_default();
-            text.chars().take(limits::SESSION_TEXT_CHARS_MAX).collect()
-        };
-        let expires_at = record.expiry_date.unix_timestamp_nanos() / 1_000_000;
-        Ok(Self {
-            id_hash: hash_of(record.id),
-            handle: SessionHandle::of(record.id),
-            user,
-            data: serde_json::to_string(&record.data).map_err(|error| encode(error.to_string()))?,
-            agent: short(AGENT_KEY),
-            address: short(ADDRESS_KEY),
-            expires_at: i64::try_from(expires_at).unwrap_or(i64::MAX),
-        })
-    }
-
-    /// Inserts it unless its id is taken; answers whether it was inserted.
-    fn insert(&self, db: &Connection, now: i64) -> Result<bool> {
-        let rows = db
-            .prepare_cached(
-                "INSERT INTO sessions
-                     (id_hash, handle, user_id, data, agent, address, created_at, last_seen_at, expires_at)
-                 VALUES (:id, :handle, :user, :data, :agent, :address, :now, :now, :expires)
-                 ON CONFLICT DO NOTHING",
-            )?
-            .execute(named_params! {
-                ":id": self.id_hash, ":handle": self.handle.as_str(), ":user": self.user.map(|user| *user.as_bytes()),
-                ":data": self.data, ":agent": self.agent, ":address": self.address,
-                ":now": now, ":expires": self.expires_at,
-            })?;
-        Ok(rows == 1)
-    }
-
-    /// Writes it over the live row with its id; without one it writes nothing.
-    fn update(&self, db: &Connection, now: i64) -> Result<()> {
-        db.prepare_cached(
-            "UPDATE sessions
-             SET user_id = :user, data = :data, agent = :agent, address = :address, last_seen_at = :now,
-                 expires_at = :expires
-             WHERE id_hash = :id AND expires_at > :now",
-        )?
-        .execute(named_params! {
-            ":id": self.id_hash, ":user": self.user.map(|user| *user.as_bytes()),
-            ":data": self.data, ":agent": self.agent, ":address": self.address,
-            ":now": now, ":expires": self.expires_at,
-        })?;
-        Ok(())
     }
 }
 
@@ -296,19 +207,6 @@ impl SessionStore for SqliteSessions {
     }
 }
 
-/// Reads a row of [`COLUMNS`].
-fn info(row: &Row<'_>) -> rusqlite::Result<SessionInfo> {
-    Ok(SessionInfo {
-        handle: SessionHandle(row.get::<_, String>(0)?.into()),
-        user: UserId::from_bytes(row.get(1)?),
-        created_at: timestamp(row.get(2)?),
-        last_seen_at: timestamp(row.get(3)?),
-        expires_at: timestamp(row.get(4)?),
-        agent: row.get(5)?,
-        address: row.get(6)?,
-    })
-}
-
 #[async_trait]
 impl UserSessions for SqliteSessions {
     async fn list(&self, user: UserId) -> Result<Vec<SessionInfo>> {
@@ -397,22 +295,6 @@ impl UserSessions for SqliteSessions {
     async fn ping(&self) -> Result<()> {
         let ping = |db: &Connection| Ok::<_, Error>(db.query_row("SELECT 1", [], |row| row.get::<_, i64>(0))?);
         self.shared.engine.read(ping).await.map(drop)
-    }
-}
-
-impl Stored {
-    /// A session that holds nothing but its user.
-    fn bare(session: &NewSession) -> Self {
-        let data = HashMap::from([(USER_KEY, session.user)]);
-        Self {
-            id_hash: hash_of(session.id),
-            handle: SessionHandle::of(session.id),
-            user: Some(session.user),
-            data: serde_json::to_string(&data).unwrap_or_default(),
-            agent: String::new(),
-            address: String::new(),
-            expires_at: millis(session.expires_at),
-        }
     }
 }
 

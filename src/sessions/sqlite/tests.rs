@@ -4,9 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tower_sessions::Session;
 
 use super::super::conformance::{self, Sessions, World, record_of};
+use super::super::{ADDRESS_KEY, AGENT_KEY, USER_KEY};
 use super::*;
+use crate::model::Timestamp;
 
 /// A clock that moves when it is told to.
 #[derive(Debug, Default)]
@@ -202,4 +205,39 @@ async fn sessions_outlive_the_process() {
     let second = open();
     assert_eq!(second.ping().await, Ok(()));
     assert_eq!(second.load(&record.id).await.unwrap(), Some(record));
+}
+
+/// A browser's session, as the layer makes it for a request that carries this cookie.
+fn request(sessions: &SqliteSessions, id: Option<Id>) -> Session {
+    Session::new(id, Arc::new(sessions.clone()), None)
+}
+
+#[tokio::test]
+async fn a_log_in_changes_the_id_and_a_late_request_does_not_undo_a_log_out() {
+    let directory = TempDir::new().unwrap();
+    let clock = Arc::new(crate::model::SystemTime);
+    let sessions = SqliteSessions::open(&directory.path().join("sessions.db"), clock).unwrap();
+    let user = UserId::random();
+
+    let anonymous = request(&sessions, None);
+    anonymous.insert("draft", "hi").await.unwrap();
+    anonymous.save().await.unwrap();
+    let before = anonymous.id().unwrap();
+
+    let login = request(&sessions, Some(before));
+    login.insert(USER_KEY, user).await.unwrap();
+    login.cycle_id().await.unwrap();
+    login.save().await.unwrap();
+    let id = login.id().unwrap();
+    assert_ne!(id, before);
+    assert!(sessions.load(&before).await.unwrap().is_none());
+
+    let slow = request(&sessions, Some(id));
+    assert_eq!(slow.get::<UserId>(USER_KEY).await.unwrap(), Some(user));
+    assert!(sessions.end(user, &SessionHandle::of(id)).await.unwrap());
+    slow.insert("draft", "ho").await.unwrap();
+    slow.save().await.unwrap();
+    assert_eq!(sessions.list(user).await.unwrap(), []);
+    let next = request(&sessions, Some(id));
+    assert_eq!(next.get::<UserId>(USER_KEY).await.unwrap(), None);
 }
