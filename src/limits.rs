@@ -172,3 +172,5 @@ pub const SEND: Rate = Rate {
 };
 /// Keys that the throttles of one process remember; beyond it the one that would recover soonest is forgotten.
 pub const THROTTLE_KEYS_MAX: usize = 100_000;
+/// Bytes of such a key that are kept; a longer one is kept as a hash.
+pub const THROTTLE_KEY_BYTES_MAX: usize = 64;

@@ -159,6 +159,10 @@ pub async fn lease(world: &dyn World) -> Result<()> {
 }
 
 mod broken {
+    use std::collections::HashSet;
+
+    use parking_lot::Mutex;
+
     use super::super::local::LocalPresence;
     use super::super::{Present, Result};
     use super::*;
@@ -168,6 +172,8 @@ mod broken {
     enum Fault {
         /// Somebody is shown as gone when the first connection goes.
         GoesTooSoon,
+        /// Each entering counts, also a second one with the same connection.
+        CountsEntering,
         /// Everybody who comes is told to be the first.
         AlwaysFirst,
         /// Nobody who goes is told to be the last.
@@ -189,6 +195,7 @@ mod broken {
         fault: Fault,
         told: Arc<dyn Presence>,
         shown: Arc<dyn Presence>,
+        entered: Mutex<HashSet<(RoomId, ConnectionId)>>,
     }
 
     #[async_trait]
@@ -200,6 +207,7 @@ mod broken {
                     fault: self.0,
                     told: told.node(),
                     shown: shown.node(),
+                    entered: Mutex::default(),
                 }) as _
             };
             (0..count).map(node).collect()
@@ -240,7 +248,11 @@ mod broken {
 
         async fn enter(&self, room: RoomId, user: UserId, name: &Name, connection: ConnectionId) -> Result<bool> {
             let first = self.told.enter(room, user, name, connection).await?;
-            let shown_as = key(self.fault, user, connection);
+            let again = !self.entered.lock().insert((room, connection));
+            let shown_as = match self.fault {
+                Fault::CountsEntering if again => ConnectionId::random(),
+                fault => key(fault, user, connection),
+            };
             self.shown.enter(room, user, name, shown_as).await?;
             Ok(first || self.fault == Fault::AlwaysFirst)
         }
@@ -272,6 +284,7 @@ mod broken {
     async fn each_broken_presence_fails_its_own_clause_and_no_other() {
         for (fault, clause) in [
             (Fault::GoesTooSoon, "counted"),
+            (Fault::CountsEntering, "counted"),
             (Fault::AlwaysFirst, "first-last"),
             (Fault::NeverLast, "first-last"),
             (Fault::CountsConnections, "listed"),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
 
 use super::{Kind, Policy, Result, Throttle, Verdict, wait_at};
 use crate::limits::{self, Growing, Rate};
@@ -28,6 +29,17 @@ pub struct LocalThrottles {
 }
 
 type Key = (Kind, Arc<str>);
+
+/// Keys come from outside: one that is longer than any that means something is kept as a hash, so that the map is
+/// bounded in bytes too.
+fn key_of(kind: Kind, key: &str) -> Key {
+    if key.len() <= limits::THROTTLE_KEY_BYTES_MAX {
+        return (kind, key.into());
+    }
+    let digest = Sha256::digest(key);
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    (kind, hex.into())
+}
 
 #[derive(Default)]
 struct Counts {
@@ -187,7 +199,7 @@ impl LocalThrottles {
     }
 
     fn change_at<T>(&self, now: Duration, kind: Kind, key: &str, change: impl FnOnce(&mut State) -> T) -> T {
-        let key = (kind, Arc::from(key));
+        let key = key_of(kind, key);
         self.counts.lock().change(key, now, self.capacity, change)
     }
 }
@@ -205,7 +217,7 @@ impl Throttle for LocalThrottles {
     }
 
     async fn reset(&self, kind: Kind, key: &str) -> Result<()> {
-        self.counts.lock().forget(&(kind, Arc::from(key)));
+        self.counts.lock().forget(&key_of(kind, key));
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! A session's row: how a record becomes one, and how one becomes what its owner sees.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use rusqlite::{Connection, Row, named_params};
 use serde_json::Value;
@@ -57,12 +57,14 @@ impl Stored {
             let text = text(key).unwrap_or_default();
             text.chars().take(limits::SESSION_TEXT_CHARS_MAX).collect()
         };
+        // In the order of keys, so that equal data reads the same and a save that changes nothing is noticed.
+        let in_order: BTreeMap<_, _> = record.data.iter().collect();
         let expires_at = record.expiry_date.unix_timestamp_nanos() / 1_000_000;
         Ok(Self {
             id_hash: hash_of(record.id),
             handle: SessionHandle::of(record.id),
             user,
-            data: serde_json::to_string(&record.data).map_err(|error| encode(error.to_string()))?,
+            data: serde_json::to_string(&in_order).map_err(|error| encode(error.to_string()))?,
             agent: short(AGENT_KEY),
             address: short(ADDRESS_KEY),
             expires_at: i64::try_from(expires_at).unwrap_or(i64::MAX),
@@ -106,7 +108,7 @@ impl Stored {
 impl Stored {
     /// A session that holds nothing but its user.
     pub(super) fn bare(session: &NewSession) -> Self {
-        let data = HashMap::from([(USER_KEY, session.user)]);
+        let data = BTreeMap::from([(USER_KEY, session.user)]);
         Self {
             id_hash: hash_of(session.id),
             handle: SessionHandle::of(session.id),

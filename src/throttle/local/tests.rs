@@ -57,6 +57,29 @@ async fn the_map_is_bounded_and_keeps_who_has_longest_to_wait() {
 }
 
 #[tokio::test]
+async fn long_keys_are_told_apart_but_not_kept() {
+    let throttles = LocalThrottles::with(10, TestClock::default().clock());
+    let long = "x".repeat(64 * 1024);
+    for _ in 0..5 {
+        assert_eq!(throttles.check(Kind::LoginAccount, &long).await, Ok(Verdict::Allowed));
+    }
+    let refused = throttles.check(Kind::LoginAccount, &long).await.unwrap();
+    assert!(matches!(refused, Verdict::RetryAfter(_)));
+    let other = format!("{long}y");
+    assert_eq!(throttles.check(Kind::LoginAccount, &other).await, Ok(Verdict::Allowed));
+    let kept: Vec<usize> = throttles
+        .counts
+        .lock()
+        .states
+        .keys()
+        .map(|(_, key)| key.len())
+        .collect();
+    assert_eq!(kept, [64, 64]);
+    throttles.reset(Kind::LoginAccount, &long).await.unwrap();
+    assert_eq!(throttles.check(Kind::LoginAccount, &long).await, Ok(Verdict::Allowed));
+}
+
+#[tokio::test]
 async fn what_has_recovered_is_dropped() {
     let time = TestClock::default();
     let throttles = LocalThrottles::with(100, time.clock());
