@@ -8,7 +8,6 @@ import importlib.util
 import os
 import shutil
 import subprocess
-import sys
 import venv
 from pathlib import Path
 
@@ -143,6 +142,3 @@ def stop(process):
         process.kill()
         process.wait()
 
-
-if __name__ == "__main__":
-    sys.exit("this is a module of the other scripts")

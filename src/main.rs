@@ -1,2 +1,4 @@
+//! The program; all it does is in the library.
 #![forbid(unsafe_code)]
+
 fn main() {}

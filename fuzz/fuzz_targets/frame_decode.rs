@@ -20,7 +20,11 @@ fn run(stream: &[u8], limit: usize, sizes: &[u8]) -> (Vec<String>, Option<FrameE
         if rest.is_empty() {
             break;
         }
-        let size = if *size == 0 { rest.len() } else { usize::from(*size).min(rest.len()) };
+        let size = if *size == 0 {
+            rest.len()
+        } else {
+            usize::from(*size).min(rest.len())
+        };
         let mut read = rest[..size].to_vec();
         rest = &rest[size..];
         let mut at = 0;

@@ -1,3 +1,5 @@
+//! The engine alone: group commit, order, and what happens at its bounds.
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::mpsc as std_mpsc;

@@ -1,0 +1,247 @@
+"""The steps of `scripts/test`: each runs one kind of check, writes to its log, and counts what passed and failed."""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+
+import tools
+from tools import ROOT
+
+WEB = ROOT / "web"
+BINARY = ROOT / "target" / "debug" / "natter"
+FUZZ_SECONDS = 15
+NPM = {"npm_config_audit": "false", "npm_config_fund": "false", "npm_config_update_notifier": "false"}
+QUIET = {"PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD": "1", "CI": "1"}
+
+
+@dataclass
+class Outcome:
+    """What a step counted."""
+
+    passed: int = 0
+    failed: int = 0
+    skips: list = field(default_factory=list)
+
+
+def check(log, *commands, cwd=ROOT, env=None):
+    """One check per command: it passes if the command ends with 0."""
+    outcome = Outcome()
+    for command in commands:
+        if tools.run(command, log, env, cwd) == 0:
+            outcome.passed += 1
+        else:
+            outcome.failed += 1
+    return outcome
+
+
+def web_ready(log):
+    """Installs the client's packages if the lock file has changed since they were."""
+    tools.system("npm")
+    wanted = hashlib.sha256((WEB / "package-lock.json").read_bytes()).hexdigest()
+    mark = WEB / "node_modules" / ".natter-lock"
+    if not mark.exists() or mark.read_text() != wanted:
+        tools.need(["npm", "ci"], log, {**NPM, **QUIET}, WEB)
+        mark.write_text(wanted)
+
+
+def web(log):
+    """Types, lint, size of the first load. It also makes the build that the server embeds."""
+    web_ready(log)
+    return check(log, ["npm", "run", "check"], ["npm", "run", "build"], ["npm", "run", "check:size"], cwd=WEB, env=NPM)
+
+
+def web_tests(log):
+    """The client's unit tests."""
+    web_ready(log)
+    out = tools.SERVICES / "vitest.json"
+    out.unlink(missing_ok=True)
+    report = ["--", "--reporter=default", "--reporter=json", f"--outputFile.json={out}"]
+    code = tools.run(["npm", "test", *report], log, NPM, WEB)
+    counts = json.loads(out.read_text())
+    skipped = [
+        f"{test['fullName']} is skipped in its file"
+        for suite in counts["testResults"]
+        for test in suite["assertionResults"]
+        if test["status"] in ("pending", "skipped", "todo", "disabled")
+    ]
+    failed = counts["numFailedTests"]
+    return Outcome(counts["numPassedTests"], failed or (code != 0), skipped)
+
+
+def fmt(log):
+    """Formatting of the server and of the fuzz targets."""
+    fuzz = ["cargo", "fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]
+    return check(log, ["cargo", "fmt", "--check"], fuzz)
+
+
+def clippy(log):
+    """Lints, with warnings as errors."""
+    return check(log, ["cargo", "clippy", "--locked", "--all-targets", "--all-features", "--", "-D", "warnings"])
+
+
+def rust(log, extra=()):
+    """Every Rust test, in one build with all features; an ignored test is a skip with its reason."""
+    command = ["cargo", "test", "--locked", "--all-features", "--no-fail-fast", *extra]
+    begin = log.tell()
+    code = tools.run(command, log, {"CARGO_TERM_COLOR": "never"})
+    with open(log.name, encoding="utf-8", errors="replace") as text:
+        text.seek(begin)
+        lines = text.read()
+    outcome = Outcome()
+    for passed, failed in re.findall(r"^test result: \w+\. (\d+) passed; (\d+) failed;", lines, re.MULTILINE):
+        outcome.passed += int(passed)
+        outcome.failed += int(failed)
+    if code != 0 and outcome.failed == 0:
+        outcome.failed = 1
+    outcome.skips = [
+        f"{name} is ignored: {reason}"
+        for name, reason in re.findall(r"^test (\S+) \.\.\. ignored(?:, (.*))?$", lines, re.MULTILINE)
+    ]
+    return outcome
+
+
+def rust_slow(log):
+    """The Rust tests that take too long for every day."""
+    return rust(log, ["--", "--ignored"])
+
+
+def deny(log):
+    """Licences, sources and banned crates among the dependencies."""
+    program = tools.cargo_tool("cargo-deny", log)
+    return check(log, [program, "deny", "--locked", "check", "bans", "licenses", "sources"])
+
+
+def conformance(log):
+    """The WebSocket conformance cases; each counts."""
+    # Built with the features of the other tests, so that nothing is compiled twice.
+    tools.need(["cargo", "build", "--locked", "--example", "ws_echo", "--all-features"], log)
+    echo = ROOT / "target" / "debug" / "examples" / "ws_echo"
+    command = [sys.executable, ROOT / "scripts" / "conformance", "--echo", echo]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    log.write((done.stdout + done.stderr).encode())
+    counts = re.search(r"^conformance: (\d+) passed, (\d+) failed$", done.stdout, re.MULTILINE)
+    if counts is None:
+        return Outcome(failed=1)
+    passed, failed = map(int, counts.groups())
+    return Outcome(passed, failed or (done.returncode != 0))
+
+
+def fuzz(log, seconds=FUZZ_SECONDS):
+    """Each fuzz target for a short while."""
+    tools.system("g++")
+    program = tools.cargo_tool("cargo-fuzz", log)
+    targets = sorted(path.stem for path in (ROOT / "fuzz" / "fuzz_targets").glob("*.rs"))
+    runs = [
+        [program, "fuzz", "run", "-s", "none", target, "--", f"-max_total_time={seconds}", "-max_len=4096"]
+        for target in targets
+    ]
+    return check(log, *runs, env={"RUSTC_BOOTSTRAP": "1"})
+
+
+def fuzz_long(log):
+    """Each fuzz target for a while."""
+    return fuzz(log, 300)
+
+
+def server(log, data):
+    """Starts a server of the debug build on free ports; returns the process and its address."""
+    tools.need(["cargo", "build", "--locked", "--all-features", "--bin", "natter"], log)
+    command = [BINARY, "serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", data]
+    return tools.start([*command, "--limits", "off"], "listening on ", log)
+
+
+def with_server(log, act):
+    """Runs something against a server of its own."""
+    with tempfile.TemporaryDirectory(prefix="natter-") as data:
+        process, address = server(log, data)
+        try:
+            return act(address)
+        finally:
+            tools.stop(process)
+
+
+def client_py(log):
+    """The Python reader of the protocol document against a real server."""
+    python = tools.python_tool("websockets", "python", log)
+
+    def act(url):
+        command = [python, ROOT / "examples" / "client.py", "--url", url, "--self-test"]
+        begin = log.tell()
+        code = tools.run(command, log, timeout=120)
+        with open(log.name, encoding="utf-8", errors="replace") as text:
+            text.seek(begin)
+            passed = len(re.findall(r"^ok ", text.read(), re.MULTILINE))
+        return Outcome(passed, int(code != 0 or passed == 0))
+
+    return with_server(log, act)
+
+
+def k6(log):
+    """The k6 reader of the protocol document against a real server."""
+    program = tools.python_tool("k6", log=log)
+    summary = tools.SERVICES / "k6.json"
+    summary.unlink(missing_ok=True)
+
+    def act(url):
+        command = [program, "run", "--no-usage-report", "--quiet", "--no-color", "--summary-export", summary]
+        command += ["-e", f"URL={url}", ROOT / "loadtest" / "smoke.js"]
+        code = tools.run(command, log, {"K6_AUTO_EXTENSION_RESOLUTION": "false"}, timeout=180)
+        checks = json.loads(summary.read_text())["root_group"]["checks"]
+        good = sum(1 for one in checks.values() if one["fails"] == 0 and one["passes"] > 0)
+        bad = len(checks) - good
+        return Outcome(good, bad or int(code != 0 or good == 0))
+
+    return with_server(log, act)
+
+
+def e2e(log):
+    """The browser client in Chromium against real servers."""
+    if not any((WEB / "e2e").glob("*")):
+        return Outcome(skips=["web/e2e holds no tests"])
+    web_ready(log)
+    chromium = tools.system("chromium")
+    tools.need(["cargo", "build", "--locked", "--all-features", "--bin", "natter"], log)
+    if not (WEB / "dist" / "index.html").exists():
+        tools.need(["npm", "run", "build"], log, NPM, WEB)
+    out = tools.SERVICES / "playwright.json"
+    out.unlink(missing_ok=True)
+    env = {**QUIET, "PLAYWRIGHT_JSON_OUTPUT_NAME": str(out), "NATTER_BIN": str(BINARY), "CHROMIUM": chromium}
+    code = tools.run(["npx", "playwright", "test", "--reporter=list,json"], log, env, WEB, timeout=900)
+    stats = json.loads(out.read_text())["stats"]
+    # A test that passes only on its second run has failed once.
+    failed = stats["unexpected"] + stats["flaky"]
+    skips = [f"{stats['skipped']} tests of web/e2e are skipped in their files"] if stats["skipped"] else []
+    return Outcome(stats["expected"], failed or int(code != 0), skips)
+
+
+# In the order in which they run: what fails fast first, and the client's build before the server that embeds it.
+DAILY = {
+    "fmt": fmt,
+    "web": web,
+    "web-tests": web_tests,
+    "clippy": clippy,
+    "rust": rust,
+    "conformance": conformance,
+    "client-py": client_py,
+    "k6": k6,
+    "e2e": e2e,
+    "fuzz": fuzz,
+    "deny": deny,
+}
+SLOW = {"rust-slow": rust_slow, "fuzz-long": fuzz_long}
+
+
+def names(full):
+    """The names of the steps."""
+    return [*DAILY, *(SLOW if full else ())]
+
+
+def chosen(wanted, full):
+    """The steps to run: those wanted, or all."""
+    every = {**DAILY, **SLOW}
+    return [(name, every[name]) for name in (wanted or names(full))]
+
