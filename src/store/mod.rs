@@ -14,8 +14,13 @@
 //! - *refused*: an error other than `UnknownOutcome` means that nothing was stored.
 //! - *ranges*: bounds are exclusive, pages ascend and are full whenever more exists.
 //!
+//! What single methods promise beyond that is written at the methods and tested under these names: *events*,
+//! *unread*, *direct*, *succession*, *bans*, *members*, *listed*, *accounts*, *invites*, *audit*.
+//!
 //! The store checks no permission: its callers have.
 
+#[cfg(test)]
+pub mod conformance;
 pub mod sqlite;
 
 use async_trait::async_trait;

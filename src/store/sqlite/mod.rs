@@ -102,6 +102,17 @@ impl SqliteStore {
         }))
     }
 
+    /// Lets the file grow to so many pages of 4 KiB, for tests of a full disk.
+    #[cfg(test)]
+    pub(crate) async fn limit_pages(&self, pages: u32) -> Result<()> {
+        self.engine
+            .write(move |db| {
+                let sql = format!("PRAGMA max_page_count = {pages}");
+                Ok(db.query_row(&sql, [], |_| Ok(()))?)
+            })
+            .await
+    }
+
     /// What was done so far.
     #[must_use]
     pub fn counters(&self) -> &Counters {

@@ -96,17 +96,6 @@ impl Fixture {
             last_event: None,
         }
     }
-
-    async fn page_limit(&self, pages: i64) {
-        self.store
-            .engine
-            .write(move |db| {
-                let _: i64 = db.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |row| row.get(0))?;
-                Ok::<_, Error>(())
-            })
-            .await
-            .unwrap();
-    }
 }
 
 #[tokio::test]
@@ -211,7 +200,7 @@ async fn old_nonces_are_forgotten_while_messages_arrive() {
 async fn a_full_disk_refuses_appends_and_loses_nothing() {
     let f = fixture();
     let mut kept = vec![f.send("before").await];
-    f.page_limit(1).await;
+    f.store.limit_pages(1).await.unwrap();
     let mut refused = 0;
     while refused < 3 {
         match f.append(&"x".repeat(4_000), None).await {
@@ -222,7 +211,7 @@ async fn a_full_disk_refuses_appends_and_loses_nothing() {
     }
     let page = f.store.page(f.room, Range::Latest, 1_000).await.unwrap();
     assert_eq!(page.messages, kept);
-    f.page_limit(1_000_000).await;
+    f.store.limit_pages(1_000_000).await.unwrap();
     kept.push(f.send(&"y".repeat(4_000)).await);
     let page = f.store.page(f.room, Range::Latest, 1_000).await.unwrap();
     assert_eq!(page.messages, kept);
