@@ -7,6 +7,8 @@
 mod accounts;
 mod broken;
 mod messages;
+mod reading;
+mod refusals;
 mod rooms;
 mod tests;
 
@@ -58,10 +60,10 @@ clauses! {
     messages::sticky,
     accounts::names,
     messages::marker,
-    messages::refused,
-    messages::ranges,
-    messages::events,
-    messages::unread,
+    refusals::refused,
+    reading::ranges,
+    reading::events,
+    reading::unread,
     rooms::direct,
     rooms::succession,
     rooms::bans,

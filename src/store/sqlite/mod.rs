@@ -15,6 +15,8 @@ mod rows;
 mod seed;
 
 #[cfg(test)]
+mod sync_tests;
+#[cfg(test)]
 mod tests;
 
 use std::path::Path;

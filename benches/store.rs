@@ -1,0 +1,107 @@
+//! What the embedded store costs: durable appends at several degrees of concurrency, and a page of history.
+//!
+//! `cargo bench --bench store`. Each append is its own call, as rooms make them; those that wait together share a
+//! sync. The directory is a temporary one: set TMPDIR to a real disk, a tmpfs syncs for nothing.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use futures_util::future::join_all;
+use natter::model::message::Author;
+use natter::model::{EventId, Message, Name, NewMessage, Nonce, RoomId, SystemTime, UserId};
+use natter::store::sqlite::SqliteStore;
+use natter::store::{MessageStore, Range};
+
+const ROOMS: usize = 50;
+const SEEDED_PER_ROOM: u64 = 2_000;
+
+struct Bench {
+    runtime: tokio::runtime::Runtime,
+    store: Arc<SqliteStore>,
+    rooms: Vec<RoomId>,
+    author: Author,
+    _directory: tempfile::TempDir,
+}
+
+fn bench() -> Bench {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .build()
+        .expect("a runtime");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let store = SqliteStore::open(&directory.path().join("natter.db"), Arc::new(SystemTime)).expect("a store");
+    let rooms: Vec<_> = (0..ROOMS).map(|_| RoomId::random()).collect();
+    let author = Author {
+        id: UserId::random(),
+        name: Name::parse("ann").expect("a name"),
+    };
+    let seeded = (0..SEEDED_PER_ROOM * ROOMS as u64).map(|nth| Message {
+        room: rooms[usize::try_from(nth).expect("a small number") % ROOMS],
+        id: EventId::new(1_700_000_000_000 + nth, 0, nth),
+        author: author.clone(),
+        body: "x".repeat(100),
+        reply_to: None,
+        mentions: Vec::new(),
+        edited_at: None,
+        deleted_at: None,
+        last_event: None,
+    });
+    runtime
+        .block_on(store.seed_messages(seeded.collect()))
+        .expect("messages");
+    Bench {
+        runtime,
+        store,
+        rooms,
+        author,
+        _directory: directory,
+    }
+}
+
+fn appends(c: &mut Criterion) {
+    let b = bench();
+    let mut group = c.benchmark_group("append");
+    for at_once in [1u64, 16, 128, 512] {
+        group.throughput(Throughput::Elements(at_once));
+        group.bench_function(BenchmarkId::from_parameter(at_once), |bencher| {
+            bencher.iter(|| {
+                let sends = (0..at_once).map(|nth| {
+                    b.store.append(vec![NewMessage {
+                        room: b.rooms[usize::try_from(nth).expect("a small number") % ROOMS],
+                        author: b.author.clone(),
+                        body: "x".repeat(64),
+                        nonce: Nonce::parse(&format!("{:032x}", rand::random::<u128>())),
+                        reply_to: None,
+                        mentions: Vec::new(),
+                    }])
+                });
+                let results = b.runtime.block_on(join_all(sends));
+                assert!(results.iter().flatten().all(Result::is_ok), "an append failed");
+            });
+        });
+    }
+    group.finish();
+}
+
+fn pages(c: &mut Criterion) {
+    let b = bench();
+    c.bench_function("latest page of 50", |bencher| {
+        let mut nth = 0;
+        bencher.iter(|| {
+            nth = (nth + 1) % ROOMS;
+            black_box(b.runtime.block_on(b.store.page(b.rooms[nth], Range::Latest, 50))).expect("a page")
+        });
+    });
+    c.bench_function("unread count of 100", |bencher| {
+        let mut nth = 0;
+        bencher.iter(|| {
+            nth = (nth + 1) % ROOMS;
+            let unread = b.store.unread(b.rooms[nth], UserId::from_bytes([7; 16]), None);
+            black_box(b.runtime.block_on(unread)).expect("a count")
+        });
+    });
+}
+
+criterion_group!(benches, appends, pages);
+criterion_main!(benches);
