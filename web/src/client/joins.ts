@@ -44,6 +44,8 @@ export class Joins {
     this.#unwanted.delete(roomId);
     const status = this.#hooks.room(roomId)?.status;
     if (status === 'joining' || status === 'catching_up' || status === 'live') return;
+    // Without a socket there is nothing to queue for: the list that comes after the next `hello` names it again.
+    if (!this.#hooks.isLive()) return;
     this.#enqueue(roomId, first);
   }
 

@@ -51,7 +51,9 @@ function count(timeline: Timeline, after: Id | null): { unread: number; mentions
     const id = ids[at] as Id;
     if (after !== null && id <= after) break;
     const message = timeline.get(id)?.message;
-    if (message === undefined || message.own || message.deleted || timeline.attempts(message)[0] !== id) continue;
+    if (message === undefined || message.own) continue;
+    const attempts = timeline.attempts(message);
+    if (attempts[0] !== id || attempts.some((one) => timeline.get(one)?.message.deleted === true)) continue;
     unread += 1;
     if (message.mentionsMe) mentions += 1;
   }
