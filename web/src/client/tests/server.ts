@@ -54,6 +54,9 @@ export class ModelServer {
   loggedIn = true;
   requests: string[] = [];
   frames: Record<string, unknown>[] = [];
+  /** HTTP answers are made at once, but arrive only when released. */
+  holdHttp = false;
+  #held: (() => void)[] = [];
   #counter = 0;
 
   constructor(clock: Clock, random: Random) {
@@ -314,8 +317,19 @@ export class ModelServer {
     return message;
   }
 
+  /** Lets held answers arrive, one or all. */
+  release(all = true): void {
+    for (const arrive of this.#held.splice(0, all ? this.#held.length : 1)) arrive();
+  }
+
   /** The HTTP side, for one user. */
   fetch = async (userId: string, input: string, init: RequestInit): Promise<Response> => {
+    const answer = await this.answer(userId, input, init);
+    if (this.holdHttp) await new Promise<void>((arrive) => this.#held.push(arrive));
+    return answer;
+  };
+
+  private answer = async (userId: string, input: string, init: RequestInit): Promise<Response> => {
     const url = new URL(input, 'http://model');
     this.requests.push(`${init.method} ${url.pathname}${url.search}`);
     if (this.httpDown) throw new TypeError('the model is down');

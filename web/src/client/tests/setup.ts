@@ -58,6 +58,7 @@ export async function quiet(setup: Setup): Promise<void> {
   for (;;) {
     await settle();
     let moved = false;
+    setup.server.release();
     for (const socket of setup.server.sockets) {
       while (setup.server.step(socket)) moved = true;
       while (socket.deliver()) moved = true;

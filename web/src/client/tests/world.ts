@@ -128,17 +128,19 @@ export class Locks {
     new Promise((granted, refused) => {
       const queue = this.#queues.get(name) ?? [];
       this.#queues.set(name, queue);
+      const abort = () => {
+        refused(new Error('aborted'));
+        release();
+      };
       const release = () => {
+        signal.removeEventListener('abort', abort);
         const at = queue.indexOf(mine);
         if (at < 0) return;
         queue.splice(at, 1);
         if (at === 0) queue[0]?.();
       };
       const mine = () => granted(release);
-      signal.addEventListener('abort', () => {
-        refused(new Error('aborted'));
-        release();
-      });
+      signal.addEventListener('abort', abort);
       queue.push(mine);
       if (queue.length === 1) mine();
     });
