@@ -10,7 +10,7 @@ import { typingLine } from '../logic/names';
 import { lastOwn } from '../logic/rows';
 import { messageLength, oneLine } from '../logic/text';
 import { useChat, useClient } from '../parts/context';
-import { explain } from '../parts/explain';
+import { explain, explainCode } from '../parts/explain';
 import { usePhone } from '../parts/hooks';
 import { Icon } from '../parts/icons';
 import { Name } from '../parts/name';
@@ -84,6 +84,10 @@ export function Composer({ room, replyTo, onReplyTo, onSent, onEdit }: ComposerP
     onSent();
   };
 
+  const join = () => {
+    client.openRoom(roomId, { create: false }).catch((error: unknown) => setProblem(explain(error)));
+  };
+
   const onKeyDown = (event: KeyboardEvent<HTMLTextAreaElement>) => {
     if (event.nativeEvent.isComposing) return;
     const open = mention !== null && names.length > 0;
@@ -105,8 +109,9 @@ export function Composer({ room, replyTo, onReplyTo, onSent, onEdit }: ComposerP
     event.preventDefault();
   };
 
-  if (room.summary.archived) {
-    return <div className="composer-closed">This room is read-only.</div>;
+  if (room.summary.archived) return <Closed text="This room is read-only." />;
+  if (room.status === 'gone' || room.status === 'refused') {
+    return <Closed text={closedText(room)} onJoin={GONE[room.problem?.code ?? '']?.back === true ? join : undefined} />;
   }
   const open = mention !== null && names.length > 0;
   return (
@@ -189,4 +194,36 @@ export function Composer({ room, replyTo, onReplyTo, onSent, onEdit }: ComposerP
       </div>
     </div>
   );
+}
+
+interface ClosedProps {
+  readonly text: string;
+  readonly onJoin?: (() => void) | undefined;
+}
+
+/** What stands in the field's place where nothing can be written. */
+function Closed({ text, onJoin }: ClosedProps) {
+  return (
+    <div className="composer-closed" role="status">
+      <span>{text}</span>
+      {onJoin !== undefined && (
+        <button type="button" className="link-button" onClick={onJoin}>
+          Join again
+        </button>
+      )}
+    </div>
+  );
+}
+
+const GONE: Readonly<Record<string, { readonly text: string; readonly back: boolean }>> = {
+  left: { text: 'You left this room.', back: true },
+  unsubscribed: { text: 'You don’t follow this room.', back: true },
+  kicked: { text: 'You were removed from this room.', back: false },
+  banned: { text: 'You are banned from this room.', back: false },
+  deleted: { text: 'This room was deleted.', back: false },
+};
+
+function closedText({ problem }: RoomSnapshot): string {
+  if (problem === null) return 'You are not in this room.';
+  return GONE[problem.code]?.text ?? explainCode(problem.code, problem.detail);
 }

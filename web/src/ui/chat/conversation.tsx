@@ -51,9 +51,12 @@ export function Conversation({ roomId, detailsOpen }: ConversationProps) {
 /** True once what the room opens on is held: the first page, and where the reader left off. */
 function useFirstUnread(room: RoomSnapshot | undefined): boolean {
   const client = useClient();
-  const { roomsLoaded } = useChat();
+  const { roomsLoaded, connection } = useChat();
   const [ready, setReady] = useState(false);
-  const loading = room === undefined || room.loading || !roomsLoaded;
+  // While the replay comes, counts and rows are those of a moment. Without a connection what is held has to do.
+  const catchingUp =
+    connection.phase === 'live' && room !== undefined && /^(idle|joining|catching_up)$/.test(room.status);
+  const loading = room === undefined || room.loading || !roomsLoaded || catchingUp;
   useEffect(() => {
     if (loading || ready || room === undefined) return;
     const { id, readId, unread } = room.summary;

@@ -193,28 +193,31 @@ function MemberList({ label, members }: { readonly label: string; readonly membe
     );
   };
   return (
-    <ul className="members" aria-label={label}>
-      {members.map((member) => (
-        <li key={member.id}>
-          <Presence online={member.present} />
-          {member.id === me?.id ? (
-            <span className="member-name">
-              <Name id={member.id} name={member.username} /> <span className="field-hint">you</span>
-            </span>
-          ) : (
-            <button
-              type="button"
-              className="member-name"
-              onClick={() => write(member)}
-              title={`Write to ${member.username}`}
-            >
-              <Name id={member.id} name={member.username} />
-            </button>
-          )}
-          {member.role !== 'member' && <span className="field-hint">{member.role}</span>}
-        </li>
-      ))}
-    </ul>
+    <div className="members">
+      <h4>{label}</h4>
+      <ul aria-label={label}>
+        {members.map((member) => (
+          <li key={member.id}>
+            <Presence online={member.present} />
+            {member.id === me?.id ? (
+              <span className="member-name">
+                <Name id={member.id} name={member.username} /> <span className="field-hint">you</span>
+              </span>
+            ) : (
+              <button
+                type="button"
+                className="member-name"
+                onClick={() => write(member)}
+                title={`Write to ${member.username}`}
+              >
+                <Name id={member.id} name={member.username} />
+              </button>
+            )}
+            {member.role !== 'member' && <span className="field-hint">{member.role}</span>}
+          </li>
+        ))}
+      </ul>
+    </div>
   );
 }
 
@@ -233,6 +236,7 @@ function MembersSkeleton({ count }: { readonly count: number }) {
 
 function Leave({ room }: { readonly room: RoomSnapshot }) {
   const client = useClient();
+  const phone = usePhone();
   const { summary } = room;
   const [asking, setAsking] = useState(false);
   if (summary.role === null || summary.kind === 'direct') return null;
@@ -240,7 +244,8 @@ function Leave({ room }: { readonly room: RoomSnapshot }) {
     client.leave(summary.id).then(
       () => {
         toast(`You left ${summary.label}.`);
-        go(null, { replace: true });
+        const next = client.getSnapshot().rooms.find((other) => other.id !== summary.id && other.role !== null);
+        go(phone || next === undefined ? null : addressOf(next), { replace: true });
       },
       (error: unknown) => {
         setAsking(false);

@@ -33,3 +33,5 @@ export const SEARCH_PAUSE = 150;
 export const LARGE_EMOJI = 12;
 /** Characters of a message quoted above its reply. */
 export const QUOTE_CHARS = 140;
+/** Rooms of one kind that the sidebar shows before somebody asks for all. */
+export const SIDEBAR_ROOMS = 20;

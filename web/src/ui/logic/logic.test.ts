@@ -230,7 +230,7 @@ describe('the rest', () => {
   });
 
   test('search puts the nearest first', () => {
-    expect(best(['dev-general', 'general', 'gnral', 'genera'], (name) => name, 'genera', 3)).toEqual([
+    expect(best(['dev-general', 'general', 'gnral', 'genera'], (name) => ['x', name], 'genera', 9)).toEqual([
       'genera',
       'general',
       'dev-general',

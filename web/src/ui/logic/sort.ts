@@ -13,6 +13,9 @@ export function sidebarOrder(rooms: readonly RoomSummary[], openedUnread: string
   return [...rooms].sort((a, b) => rank(a) - rank(b) || b.lastAt - a.lastAt || a.label.localeCompare(b.label));
 }
 
+/** No fit at all. */
+const NONE = 9;
+
 /** How well a label fits what is looked for: lower is better, null is not at all. */
 export function nearness(label: string, query: string): number | null {
   const text = label.toLowerCase();
@@ -22,20 +25,18 @@ export function nearness(label: string, query: string): number | null {
   if (text.startsWith(wanted)) return 1;
   const at = text.indexOf(wanted);
   if (at > 0) return /[\s_-]/.test(text[at - 1] ?? '') ? 2 : 3;
-  return isSubsequence(wanted, text) ? 4 : null;
-}
-
-function isSubsequence(wanted: string, text: string): boolean {
-  let at = 0;
-  for (const character of text) if (character === wanted[at]) at += 1;
-  return at === wanted.length;
+  return null;
 }
 
 /** Those that fit, best first; the given order decides between equals. */
-export function best<T>(list: readonly T[], label: (item: T) => string, query: string, most: number): T[] {
+export function best<T>(list: readonly T[], labels: (item: T) => readonly string[], query: string, most: number): T[] {
   return list
-    .map((item, index) => ({ item, index, score: nearness(label(item), query) }))
-    .filter((entry): entry is { item: T; index: number; score: number } => entry.score !== null)
+    .map((item, index) => ({
+      item,
+      index,
+      score: Math.min(...labels(item).map((label) => nearness(label, query) ?? NONE)),
+    }))
+    .filter((entry) => entry.score < NONE)
     .sort((a, b) => a.score - b.score || a.index - b.index)
     .slice(0, most)
     .map((entry) => entry.item);

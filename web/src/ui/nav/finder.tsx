@@ -51,7 +51,7 @@ export function useFinder(query: string, onDone: () => void): Finder {
   useEffect(() => setActive(0), [wanted]);
 
   const options = useMemo(() => {
-    const mine = best(rooms, (room) => room.label, wanted, wanted === '' ? 200 : RESULTS);
+    const mine = best(rooms, (room) => [room.label, room.name ?? ''], wanted, wanted === '' ? 200 : RESULTS);
     const withIds = new Set(rooms.map((room) => room.with?.id));
     const open = (address: string) => () => {
       go(address);

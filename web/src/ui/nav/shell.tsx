@@ -119,7 +119,8 @@ function useLastRoom(
     }
     if (phone || !loaded) return;
     const last = read(key);
-    const known = rooms.find((entry) => addressOf(entry) === last) ?? rooms[0];
+    const mine = rooms.filter((entry) => entry.role !== null);
+    const known = mine.find((entry) => addressOf(entry) === last) ?? mine[0];
     if (known !== undefined) go(addressOf(known), { replace: true });
   }, [room, phone, me, rooms, loaded, key]);
 }

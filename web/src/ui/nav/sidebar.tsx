@@ -3,6 +3,7 @@
 import './sidebar.css';
 import { type MouseEvent, memo, useCallback, useEffect, useRef, useState } from 'react';
 import type { RoomSummary } from '../../client';
+import { SIDEBAR_ROOMS } from '../logic/limits';
 import { addressOf, go } from '../logic/route';
 import { useChat } from '../parts/context';
 import { Icon, Presence } from '../parts/icons';
@@ -57,11 +58,7 @@ export function Sidebar({ rooms, currentId, onOverlay }: SidebarProps) {
           </div>
           {!roomsLoaded && <ListSkeleton />}
           {roomsLoaded && named.length === 0 && <p className="sidebar-none">You are in no room yet.</p>}
-          <ul>
-            {named.map((room) => (
-              <RoomLink key={room.id} room={room} current={room.id === currentId} />
-            ))}
-          </ul>
+          <RoomList rooms={named} currentId={currentId} all="all rooms" />
           <div className="sidebar-head">
             <h2>People</h2>
             <button
@@ -75,11 +72,7 @@ export function Sidebar({ rooms, currentId, onOverlay }: SidebarProps) {
             </button>
           </div>
           {roomsLoaded && direct.length === 0 && <p className="sidebar-none">No conversations yet.</p>}
-          <ul>
-            {direct.map((room) => (
-              <RoomLink key={room.id} room={room} current={room.id === currentId} />
-            ))}
-          </ul>
+          <RoomList rooms={direct} currentId={currentId} all="everybody" />
         </div>
       )}
       <div className="sidebar-foot">
@@ -109,6 +102,34 @@ export function Sidebar({ rooms, currentId, onOverlay }: SidebarProps) {
         </button>
       </div>
     </nav>
+  );
+}
+
+interface RoomListProps {
+  readonly rooms: readonly RoomSummary[];
+  readonly currentId: string | null;
+  /** What the button that shows the rest calls it. */
+  readonly all: string;
+}
+
+/** The first so many, and the open one; the rest on demand, so that hundreds of rooms don't hide the people. */
+function RoomList({ rooms, currentId, all }: RoomListProps) {
+  const [whole, setWhole] = useState(false);
+  const tooMany = rooms.length > SIDEBAR_ROOMS + 3;
+  const shown = whole || !tooMany ? rooms : rooms.filter((room, at) => at < SIDEBAR_ROOMS || room.id === currentId);
+  return (
+    <>
+      <ul>
+        {shown.map((room) => (
+          <RoomLink key={room.id} room={room} current={room.id === currentId} />
+        ))}
+      </ul>
+      {tooMany && (
+        <button type="button" className="sidebar-more" aria-expanded={whole} onClick={() => setWhole(!whole)}>
+          {whole ? 'Show fewer' : `Show ${all} (${rooms.length})`}
+        </button>
+      )}
+    </>
   );
 }
 
