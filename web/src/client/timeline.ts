@@ -159,6 +159,10 @@ export class Timeline {
     const ids = this.#ids.slice(first, end);
     const reachesBack = tail.lo === MIN_ID || idTime(tail.lo) < start;
     if (reachesBack) return digest(ids, null);
+    // An older stretch that reaches into these 30 s may have got a message too, below the tail: only the whole
+    // replay brings it.
+    const other = this.coverage.intervals.some((one) => one.hi !== MAX_ID && idTime(one.hi) >= start);
+    if (other) return undefined;
     return ids.length === 0 ? undefined : digest(ids, ids[0] as Id);
   }
 
