@@ -1,7 +1,8 @@
 //! What the embedded store costs: durable appends at several degrees of concurrency, and a page of history.
 //!
 //! `cargo bench --bench store`. Each append is its own call, as rooms make them; those that wait together share a
-//! sync. The directory is a temporary one: set TMPDIR to a real disk, a tmpfs syncs for nothing.
+//! sync. The directory is a temporary one: set TMPDIR to a real disk, a tmpfs syncs for nothing. With
+//! `NATTER_BENCH_MESSAGES` the history holds so many messages instead of 100,000.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -14,13 +15,15 @@ use natter::store::sqlite::SqliteStore;
 use natter::store::{MessageStore, Range};
 
 const ROOMS: usize = 50;
-const SEEDED_PER_ROOM: u64 = 2_000;
+const MESSAGES: u64 = 100_000;
+const FIRST_MILLIS: u64 = 1_700_000_000_000;
 
 struct Bench {
     runtime: tokio::runtime::Runtime,
     store: Arc<SqliteStore>,
     rooms: Vec<RoomId>,
     author: Author,
+    messages: u64,
     _directory: tempfile::TempDir,
 }
 
@@ -36,9 +39,13 @@ fn bench() -> Bench {
         id: UserId::random(),
         name: Name::parse("ann").expect("a name"),
     };
-    let seeded = (0..SEEDED_PER_ROOM * ROOMS as u64).map(|nth| Message {
+    let wanted = std::env::var("NATTER_BENCH_MESSAGES").ok();
+    let messages = wanted.map_or(MESSAGES, |count| {
+        count.parse().expect("NATTER_BENCH_MESSAGES is a number")
+    });
+    let message = |nth: u64| Message {
         room: rooms[usize::try_from(nth).expect("a small number") % ROOMS],
-        id: EventId::new(1_700_000_000_000 + nth, 0, nth),
+        id: EventId::new(FIRST_MILLIS + nth, 0, nth),
         author: author.clone(),
         body: "x".repeat(100),
         reply_to: None,
@@ -46,15 +53,20 @@ fn bench() -> Bench {
         edited_at: None,
         deleted_at: None,
         last_event: None,
-    });
-    runtime
-        .block_on(store.seed_messages(seeded.collect()))
-        .expect("messages");
+    };
+    let mut seeded = 0;
+    while seeded < messages {
+        let until = messages.min(seeded + 20_000);
+        let some = (seeded..until).map(message).collect();
+        runtime.block_on(store.seed_messages(some)).expect("messages");
+        seeded = until;
+    }
     Bench {
         runtime,
         store,
         rooms,
         author,
+        messages,
         _directory: directory,
     }
 }
@@ -91,6 +103,13 @@ fn pages(c: &mut Criterion) {
         bencher.iter(|| {
             nth = (nth + 1) % ROOMS;
             black_box(b.runtime.block_on(b.store.page(b.rooms[nth], Range::Latest, 50))).expect("a page")
+        });
+    });
+    c.bench_function("page of 50 anywhere", |bencher| {
+        bencher.iter(|| {
+            let room = b.rooms[rand::random_range(0..ROOMS)];
+            let before = EventId::new(FIRST_MILLIS + rand::random_range(0..b.messages), 0, 0);
+            black_box(b.runtime.block_on(b.store.page(room, Range::Before(before), 50))).expect("a page")
         });
     });
     c.bench_function("unread count of 100", |bencher| {

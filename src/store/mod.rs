@@ -123,7 +123,8 @@ pub trait MessageStore: Send + Sync {
     /// The greatest position in a room; `None` if nothing was ever said.
     async fn newest(&self, room: RoomId) -> Result<Option<EventId>>;
 
-    /// Counts the unread messages of a user in a room. No marker counts from the beginning.
+    /// Counts the unread messages of a user in a room. No marker counts from the beginning. Looks at the newest
+    /// `limits::UNREAD_SCAN_MAX` messages; mentions are counted among the messages counted.
     async fn unread(&self, room: RoomId, user: UserId, marker: Option<EventId>) -> Result<Unread>;
 }
 
@@ -206,7 +207,7 @@ pub trait RoomStore: Send + Sync {
     /// What a user is to a room.
     async fn standing(&self, room: RoomId, user: UserId) -> Result<Standing>;
 
-    /// Makes somebody a member or changes their role; lifts no ban. A new member's read marker starts at `read`.
+    /// Makes somebody a member or changes their role; lifts no ban, so somebody who is banned stays that. A new member's read marker starts at `read`.
     async fn put_member(
         &self,
         room: RoomId,
@@ -295,7 +296,8 @@ pub trait AccountStore: Send + Sync {
     /// Makes an account. With an invite, uses it up in the same step: `NotFound` if it is not good at `user.at`.
     async fn create_user(&self, user: NewUser, invite: Option<&str>) -> Result<User>;
 
-    /// Makes many accounts at once, in few transactions (for `natter seed`). Names that exist are left as they are.
+    /// Makes many accounts at once, in few transactions (for `natter seed`). Names that exist are left as they
+    /// are. Answers everybody named, in the order given.
     async fn create_users(&self, users: Vec<NewUser>) -> Result<Vec<User>>;
 
     /// A user by id.

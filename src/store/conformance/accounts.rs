@@ -125,6 +125,13 @@ pub async fn accounts(subject: &dyn Subject) -> anyhow::Result<()> {
     let several = (0..5).map(|nth| Ok(new_user(Name::parse(&format!("{word}-{nth}"))?)));
     let made = store.create_users(several.collect::<anyhow::Result<Vec<_>>>()?).await?;
     ensure!(made.len() == 5, "{} of 5 users were made", made.len());
+    let again = store
+        .create_users(vec![new_user(shouted(&made[2].name)?), new_user(fresh_name("new")?)])
+        .await?;
+    ensure!(
+        again.len() == 2 && again[0] == made[2],
+        "of users made again {again:?} are answered"
+    );
     store.set_disabled(made[3].id, true).await?;
     let prefix = word.as_str().to_ascii_uppercase();
     let found = store

@@ -154,10 +154,27 @@ fn a_sync_that_fails_leaves_the_outcome_unknown_and_the_store_usable() {
     }
     let directory = tempfile::tempdir().unwrap();
     let test = "store::sqlite::sync_tests::a_sync_that_fails_leaves_the_outcome_unknown_and_the_store_usable";
+    // Counted per thread: opening syncs 7 times, the writer 22 times.
     let inject = Some("inject=fsync,fdatasync:error=EIO:when=15");
     let Some((told, _)) = traced(test, directory.path(), inject) else {
         return;
     };
     let count = |word: &str| told.lines().filter(|line| line.contains(word)).count();
     assert_eq!((count(": unknown"), count(": stored")), (1, APPENDS - 1), "{told}");
+}
+
+#[test]
+fn a_log_that_can_not_grow_refuses_and_the_store_stays_usable() {
+    if let Ok(directory) = std::env::var(CHILD) {
+        return append_and_tell(Path::new(&directory));
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let test = "store::sqlite::sync_tests::a_log_that_can_not_grow_refuses_and_the_store_stays_usable";
+    // Counted per thread: opening writes 62 times, the writer 105 times.
+    let inject = Some("inject=pwrite64:error=ENOSPC:when=90");
+    let Some((told, _)) = traced(test, directory.path(), inject) else {
+        return;
+    };
+    let count = |word: &str| told.lines().filter(|line| line.contains(word)).count();
+    assert_eq!((count("Err(Refused"), count(": stored")), (1, APPENDS - 1), "{told}");
 }

@@ -176,6 +176,29 @@ async fn a_nonce_may_be_used_again_after_a_day() {
     assert_eq!(f.append("other", Some("n1")).await, Ok(Appended::Repeated(second)));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attempts_that_overlap_store_one_message() {
+    let f = fixture();
+    let attempts = (0..8).map(|_| {
+        let (store, new) = (Arc::clone(&f.store), f.new_message("hi", Some("n1")));
+        tokio::spawn(async move { store.append(vec![new.clone(), new]).await })
+    });
+    let (mut fresh, mut ids) = (0, Vec::new());
+    for attempt in attempts.collect::<Vec<_>>() {
+        for result in attempt.await.unwrap() {
+            match result.unwrap() {
+                Appended::Fresh(message) => {
+                    fresh += 1;
+                    ids.push(message.id);
+                }
+                Appended::Repeated(message) => ids.push(message.id),
+            }
+        }
+    }
+    ids.dedup();
+    assert_eq!((fresh, ids.len()), (1, 1));
+}
+
 #[tokio::test]
 async fn old_nonces_are_forgotten_while_messages_arrive() {
     let f = fixture();
