@@ -4,6 +4,9 @@
 
 pub mod admin;
 pub mod channel_layer;
+pub mod cli;
+pub mod client;
+pub mod commands;
 pub mod config;
 pub mod control_log;
 pub mod limits;

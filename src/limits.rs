@@ -174,3 +174,5 @@ pub const SEND: Rate = Rate {
 pub const THROTTLE_KEYS_MAX: usize = 100_000;
 /// Bytes of such a key that are kept; a longer one is kept as a hash.
 pub const THROTTLE_KEY_BYTES_MAX: usize = 64;
+/// Bytes in one line of an archive: a message with every character escaped fits several times.
+pub const ARCHIVE_LINE_BYTES_MAX: u64 = 1024 * 1024;

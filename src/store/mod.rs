@@ -19,6 +19,7 @@
 //!
 //! The store checks no permission: its callers have.
 
+pub mod archive;
 #[cfg(test)]
 pub mod conformance;
 pub mod sqlite;

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod append;
+pub mod archive;
 mod audit;
 pub mod engine;
 mod members;
