@@ -69,7 +69,7 @@ def web_tests(log):
         if test["status"] in ("pending", "skipped", "todo", "disabled")
     ]
     failed = counts["numFailedTests"]
-    return Outcome(counts["numPassedTests"], failed or (code != 0), skipped)
+    return Outcome(counts["numPassedTests"], failed or int(code != 0), skipped)
 
 
 def fmt(log):
@@ -127,7 +127,7 @@ def conformance(log):
     if counts is None:
         return Outcome(failed=1)
     passed, failed = map(int, counts.groups())
-    return Outcome(passed, failed or (done.returncode != 0))
+    return Outcome(passed, failed or int(done.returncode != 0))
 
 
 def fuzz(log, seconds=FUZZ_SECONDS):

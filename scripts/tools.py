@@ -49,9 +49,9 @@ def run(command, log=None, env=None, cwd=ROOT, timeout=None):
         return 124
 
 
-def need(command, log=None, **kwargs):
+def need(command, log=None, env=None, cwd=ROOT):
     """Like run, but a failure is an error that shows the command."""
-    code = run(command, log, **kwargs)
+    code = run(command, log, env, cwd)
     if code != 0:
         raise RuntimeError(f"`{' '.join(map(str, command))}` ended with {code}")
 
