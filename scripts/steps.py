@@ -44,7 +44,10 @@ def web_ready(log):
     wanted = hashlib.sha256((WEB / "package-lock.json").read_bytes()).hexdigest()
     mark = WEB / "node_modules" / ".natter-lock"
     if not mark.exists() or mark.read_text() != wanted:
-        tools.need(["npm", "ci"], log, {**NPM, **QUIET}, WEB)
+        # Where the registry lacks packages for other platforms, npm writes a lock file without them that `npm ci`
+        # then refuses; `npm install` takes the same pinned versions from it.
+        if tools.run(["npm", "ci"], log, {**NPM, **QUIET}, WEB) != 0:
+            tools.need(["npm", "install", "--no-save"], log, {**NPM, **QUIET}, WEB)
         mark.write_text(wanted)
 
 
