@@ -149,7 +149,6 @@ export function Composer({ room, replyTo, onReplyTo, onSent, onEdit }: ComposerP
         </div>
       )}
       <div className="composer-field">
-        {/* biome-ignore lint/a11y/useAriaPropsSupportedByRole: while names are offered the field is a combo box. */}
         <textarea
           ref={field}
           id="composer"
@@ -159,8 +158,7 @@ export function Composer({ room, replyTo, onReplyTo, onSent, onEdit }: ComposerP
           placeholder={`Message ${room.summary.label}`}
           aria-label={`Message ${room.summary.label}`}
           aria-describedby={`${listId}-note`}
-          role={open ? 'combobox' : undefined}
-          aria-expanded={open ? true : undefined}
+          aria-autocomplete="list"
           aria-controls={open ? listId : undefined}
           aria-activedescendant={open ? `${listId}-${active}` : undefined}
           enterKeyHint="send"

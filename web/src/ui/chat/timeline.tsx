@@ -5,7 +5,7 @@ import { memo, useCallback, useEffect, useImperativeHandle, useLayoutEffect, use
 import type { ChatMessage, RoomSnapshot } from '../../client';
 import { PREFETCH } from '../logic/limits';
 import { countAfter, type Item, layout, type NewLine, newestId } from '../logic/rows';
-import { dayLabel, exact, since } from '../logic/time';
+import { dayLabel, exactDay, since } from '../logic/time';
 import { useClient, useLatest } from '../parts/context';
 import { useToday } from '../parts/hooks';
 import { Icon } from '../parts/icons';
@@ -145,7 +145,8 @@ export function Timeline({ room, me, newLine, editing, acts, onAtEnd, handle }: 
         ref={scroller}
         onScroll={onScroll}
         onKeyDown={onKeyDown}
-        onPointerLeave={() => setActive(null)}
+        onBlur={(event) => !event.currentTarget.contains(event.relatedTarget) && setActive(null)}
+        onPointerLeave={(event) => event.pointerType === 'mouse' && setActive(null)}
       >
         <Keeper ref={keeper} scroller={scroller} list={list}>
           <ol className="timeline-list" ref={list} aria-label={`Messages in ${room.summary.label}`}>
@@ -215,7 +216,7 @@ const ItemRow = memo(
     const { item, now } = props;
     if (item.kind === 'day') {
       return (
-        <li className="day-line" title={exact(item.at).replace(/,? \d+:.*$/, '')}>
+        <li className="day-line" title={exactDay(item.at)}>
           <span>{dayLabel(item.at, now)}</span>
         </li>
       );

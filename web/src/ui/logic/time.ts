@@ -2,6 +2,7 @@
 
 const timeFormat = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
 const exactFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'medium' });
+const fullDayFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'full' });
 const dayFormat = new Intl.DateTimeFormat(undefined, { weekday: 'long', day: 'numeric', month: 'long' });
 const dayYearFormat = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'long', year: 'numeric' });
 const shortFormat = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
@@ -9,6 +10,7 @@ const dateTimeFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium',
 
 export const clock = (at: number): string => timeFormat.format(at);
 export const exact = (at: number): string => exactFormat.format(at);
+export const exactDay = (at: number): string => fullDayFormat.format(at);
 export const dateTime = (at: number): string => dateTimeFormat.format(at);
 
 /** A number for the local day, the same for all its times. */
