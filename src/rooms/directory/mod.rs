@@ -26,6 +26,8 @@ mod members;
 mod messages;
 mod people;
 mod settings;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use cache::Cache;
 pub use error::Error;

@@ -1,0 +1,105 @@
+//! Opening and joining rooms.
+
+use super::super::Error;
+use super::world::World;
+use crate::model::{Role, RoomKind, Standing};
+
+#[tokio::test]
+async fn the_first_owns_the_room_and_the_next_joins_it() {
+    let world = World::new();
+    let (ann, bob) = (world.user("ann").await, world.user("bob").await);
+    let made = world.directory.open_or_join(&ann, "Lobby").await.unwrap();
+    assert!(made.created);
+    assert_eq!((made.role, made.room.kind), (Role::Owner, RoomKind::Public));
+    let newest = world.say(&made.room, &ann, "hi").await;
+    let joined = world.directory.open_or_join(&bob, "lobby").await.unwrap();
+    assert!(!joined.created);
+    assert_eq!((joined.room.id, joined.role), (made.room.id, Role::Member));
+    assert_eq!(joined.read, Some(newest.id), "what was said before is not unread");
+    world.say(&made.room, &ann, "again").await;
+    let id = made.room.id.to_string();
+    let again = world.directory.open_or_join(&bob, &id).await.unwrap();
+    assert_eq!((again.role, again.read), (Role::Member, Some(newest.id)));
+    assert_eq!(world.told(&bob), ["joined"]);
+    let unknown = crate::model::RoomId::random().to_string();
+    assert!(matches!(
+        world.directory.open_or_join(&bob, &unknown).await,
+        Err(Error::NotFound(_))
+    ));
+    assert!(matches!(
+        world.directory.open_or_join(&bob, "a b").await,
+        Err(Error::InvalidName(_))
+    ));
+}
+
+#[tokio::test]
+async fn of_many_at_once_one_makes_the_room() {
+    let world = World::new();
+    let mut people = Vec::new();
+    for n in 0..8 {
+        people.push(world.user(&format!("u{n}")).await);
+    }
+    let joins = people.iter().map(|user| world.directory.open_or_join(user, "crowd"));
+    let joined = futures_util::future::try_join_all(joins).await.unwrap();
+    assert_eq!(joined.iter().filter(|joined| joined.created).count(), 1);
+    assert!(joined.iter().all(|other| other.room.id == joined[0].room.id));
+    for (user, joined) in people.iter().zip(&joined) {
+        assert_eq!(world.standing(&joined.room, user).await, Standing::Member(joined.role));
+    }
+}
+
+#[tokio::test]
+async fn private_rooms_do_not_exist_for_others_and_bans_say_so() {
+    let world = World::new();
+    for kind in [RoomKind::Private, RoomKind::Public] {
+        let (room, [outsider, banned, member, ..]) = world.room_with_everybody(kind, kind.as_str()).await;
+        for key in [room.label(), room.id.to_string()] {
+            let outside = world
+                .directory
+                .open_or_join(&outsider, &key)
+                .await
+                .map(|joined| joined.role);
+            let expected = if kind == RoomKind::Private {
+                Err("not_found")
+            } else {
+                Ok(Role::Member)
+            };
+            assert_eq!(outside.map_err(|error| error.code()), expected);
+            let banned = world.directory.open_or_join(&banned, &key).await;
+            assert!(matches!(banned, Err(Error::Banned)));
+            assert!(!world.directory.open_or_join(&member, &key).await.unwrap().created);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_direct_conversation_is_one_from_both_sides() {
+    let world = World::new();
+    let (ann, bob) = (world.user("ann").await, world.user("bob").await);
+    let made = world.directory.open_direct(&ann, "bob").await.unwrap();
+    assert!(made.created);
+    assert_eq!(made.with.unwrap().id, bob.id);
+    assert_eq!(world.told(&bob), ["direct"]);
+    let again = world.directory.open_direct(&bob, &ann.id.to_string()).await.unwrap();
+    assert_eq!((again.created, again.room.id), (false, made.room.id));
+    assert_eq!(world.told(&ann), ["direct"]);
+    assert_eq!(
+        world
+            .directory
+            .open_direct(&ann, "ANN")
+            .await
+            .map(|_| ())
+            .map_err(|e| e.code()),
+        Err("invalid_request")
+    );
+    let unknown = world.directory.open_direct(&ann, "eve").await;
+    assert!(matches!(unknown, Err(Error::NotFound("user"))));
+    // It can be joined by id like any other room, by these two alone.
+    let eve = world.user("eve").await;
+    let id = made.room.id.to_string();
+    assert!(world.directory.open_or_join(&bob, &id).await.unwrap().with.is_some());
+    assert!(matches!(
+        world.directory.open_or_join(&eve, &id).await,
+        Err(Error::NotFound(_))
+    ));
+}
