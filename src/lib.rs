@@ -9,6 +9,7 @@ pub mod client;
 pub mod commands;
 pub mod config;
 pub mod control_log;
+pub mod http;
 pub mod limits;
 pub mod listen;
 pub mod metrics;

@@ -176,3 +176,19 @@ pub const THROTTLE_KEYS_MAX: usize = 100_000;
 pub const THROTTLE_KEY_BYTES_MAX: usize = 64;
 /// Bytes in one line of an archive: a message with every character escaped fits several times.
 pub const ARCHIVE_LINE_BYTES_MAX: u64 = 1024 * 1024;
+/// A session's expiry moves at most this often, so that a request seldom costs a write.
+pub const SESSION_EXPIRY_STEP: Duration = Duration::from_secs(5 * 60);
+/// Characters in a search.
+pub const SEARCH_CHARS_MAX: usize = 100;
+/// How long one HTTP request may take; beyond it 503.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// People or rooms in one answer to a search.
+pub const SEARCH_RESULTS_MAX: usize = 100;
+/// Rooms of one list that are looked up at the same time.
+pub const ROOM_LOOKUPS_AT_ONCE: usize = 8;
+/// Registrations that one invite may be good for.
+pub const INVITE_USES_MAX: u32 = 1_000;
+/// Days that an invite may last.
+pub const INVITE_DAYS_MAX: u32 = 365;
+/// Minutes that the admin area's curves reach back.
+pub const CURVE_MINUTES: usize = 60;

@@ -1,0 +1,303 @@
+//! Registering, logging in and out, and the password.
+//!
+//! A log-in always makes a new session with a new id, so a cookie that somebody planted before is worth nothing. An
+//! unknown name and a wrong password get the same answer after the same work. What was checked before the session was
+//! saved is checked again afterwards: an account that was disabled in between keeps no session.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use tower_sessions::Session;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Http;
+use super::extract::JsonBody;
+use super::gate::{Caller, LoggedIn};
+use super::problem::{Problem, Result};
+use super::views::Me;
+use crate::config::Registration;
+use crate::model::name::NAME_CHARS_MAX;
+use crate::model::user::PASSWORD_CHARS;
+use crate::model::{Name, User};
+use crate::rooms::directory;
+use crate::sessions::{ADDRESS_KEY, AGENT_KEY, SessionHandle, USER_KEY};
+use crate::store::{self, NewUser};
+use crate::throttle::{Kind, Verdict, address_key};
+
+/// The routes.
+pub(super) fn routes() -> OpenApiRouter<Arc<Http>> {
+    OpenApiRouter::new()
+        .routes(routes!(register))
+        .routes(routes!(log_in, who_am_i, log_out))
+        .routes(routes!(change_password))
+}
+
+/// A new account.
+#[derive(Deserialize, ToSchema)]
+struct Registering {
+    /// 1 to 32 of ASCII letters, digits, `_` and `-`; unique without regard to case.
+    username: String,
+    /// 8 to 256 characters.
+    #[schema(format = "password")]
+    password: String,
+    /// Needed where registration is by invite.
+    invite: Option<String>,
+}
+
+/// A name and its password.
+#[derive(Deserialize, ToSchema)]
+struct Credentials {
+    username: String,
+    #[schema(format = "password")]
+    password: String,
+}
+
+/// The old and the new password.
+#[derive(Deserialize, ToSchema)]
+struct PasswordChange {
+    #[schema(format = "password")]
+    current: String,
+    /// 8 to 256 characters.
+    #[schema(format = "password")]
+    new: String,
+}
+
+fn check_password(field: &'static str, password: &str) -> Result<()> {
+    // Counting stops at the bound, however long the text is.
+    let count = password.chars().take(PASSWORD_CHARS.end() + 1).count();
+    if PASSWORD_CHARS.contains(&count) {
+        return Ok(());
+    }
+    let (least, most) = (PASSWORD_CHARS.start(), PASSWORD_CHARS.end());
+    let detail = format!("a password holds {least} to {most} characters");
+    Err(Problem::new("invalid_password", detail).at(field))
+}
+
+fn bad_credentials() -> Problem {
+    Problem::new(
+        "bad_credentials",
+        "the user name or the password is wrong, or the account is disabled",
+    )
+}
+
+/// Makes an account and logs in
+#[utoipa::path(operation_id = "register", post, path = "/api/users", tag = "accounts", request_body = Registering, security(()),
+    responses((status = 201, body = Me), (status = 403, body = Problem), (status = 409, body = Problem),
+        (status = 422, body = Problem), (status = 429, body = Problem), (status = 503, body = Problem)))]
+async fn register(
+    State(http): State<Arc<Http>>,
+    session: Session,
+    caller: Caller,
+    JsonBody(form): JsonBody<Registering>,
+) -> Result<(StatusCode, Json<Me>)> {
+    let closed = || {
+        Problem::new(
+            "registration_closed",
+            "there is no registration here: ask who runs this server",
+        )
+    };
+    let by_invite = || Problem::new("registration_closed", "a valid invite is needed: ask for one").at("invite");
+    let invite = match http.settings.registration {
+        Registration::Open => None,
+        Registration::Closed => return Err(closed()),
+        Registration::Invite => Some(form.invite.as_deref().ok_or_else(by_invite)?),
+    };
+    let invalid = |error| Problem::from(directory::Error::from(error)).at("username");
+    let name = Name::parse(&form.username).map_err(invalid)?;
+    check_password("password", &form.password)?;
+    admit(&http, Kind::Registration, &address_key(caller.address)).await?;
+    // Looked up first so that a taken name costs no hash; the store decides when two ask at once.
+    let taken = || Problem::new("name_taken", "another user has this name: choose another").at("username");
+    if http.store.user_by_name(&name).await?.is_some() {
+        return Err(taken());
+    }
+    let user = NewUser {
+        name,
+        password_hash: http.passwords.hash(&form.password).await?,
+        superuser: false,
+        at: http.clock.now(),
+    };
+    let hash = user.password_hash.clone();
+    let user = match http.store.create_user(user, invite).await {
+        Err(store::Error::NameTaken) => return Err(taken()),
+        Err(store::Error::NotFound) => return Err(by_invite()),
+        created => created?,
+    };
+    let me = open_session(&http, &session, &caller, user, &hash).await?;
+    Ok((StatusCode::CREATED, Json(me)))
+}
+
+/// Logs in
+#[utoipa::path(operation_id = "log_in", post, path = "/api/session", tag = "accounts", request_body = Credentials, security(()),
+    responses((status = 200, body = Me), (status = 401, body = Problem), (status = 422, body = Problem),
+        (status = 429, body = Problem), (status = 503, body = Problem)))]
+async fn log_in(
+    State(http): State<Arc<Http>>,
+    session: Session,
+    caller: Caller,
+    JsonBody(form): JsonBody<Credentials>,
+) -> Result<Json<Me>> {
+    let tries = Tries::take(&http, &form.username, &caller).await?;
+    let checked = check_credentials(&http, &form).await;
+    tries.judge(&http, &checked).await?;
+    let (user, hash) = checked?.ok_or_else(bad_credentials)?;
+    Ok(Json(open_session(&http, &session, &caller, user, &hash).await?))
+}
+
+/// The account and the hash that was checked, if name and password are right; the same work if not.
+async fn check_credentials(http: &Http, form: &Credentials) -> Result<Option<(User, String)>> {
+    let user = match Name::parse(&form.username) {
+        Ok(name) => http.store.user_by_name(&name).await?,
+        Err(_) => None,
+    };
+    let hash = match &user {
+        Some(user) => http.store.password_hash(user.id).await?,
+        None => None,
+    };
+    // What is too long for a password is cut, so that its length costs no time; it stays too long to be right.
+    let password: String = form.password.chars().take(PASSWORD_CHARS.end() + 1).collect();
+    let right = http.passwords.verify_or_dummy(hash.as_deref(), &password).await?;
+    let fits = |user: &User| right && !user.disabled;
+    Ok(user.filter(fits).zip(hash))
+}
+
+/// Counts against an account and an address what only failures should count.
+struct Tries {
+    account: String,
+    address: String,
+}
+
+impl Tries {
+    async fn take(http: &Http, username: &str, caller: &Caller) -> Result<Self> {
+        let tries = Self {
+            account: username
+                .chars()
+                .take(NAME_CHARS_MAX + 1)
+                .collect::<String>()
+                .to_ascii_lowercase(),
+            address: address_key(caller.address),
+        };
+        admit(http, Kind::LoginAddress, &tries.address).await?;
+        if let Err(problem) = admit(http, Kind::LoginAccount, &tries.account).await {
+            http.throttles.take_back(Kind::LoginAddress, &tries.address).await?;
+            return Err(problem);
+        }
+        Ok(tries)
+    }
+
+    /// Gives the tries back unless the password was wrong.
+    async fn judge<T>(&self, http: &Http, checked: &Result<Option<T>>) -> Result<()> {
+        let throttles = &http.throttles;
+        match checked {
+            Ok(None) => return Ok(()),
+            Ok(Some(_)) => throttles.reset(Kind::LoginAccount, &self.account).await?,
+            Err(_) => throttles.take_back(Kind::LoginAccount, &self.account).await?,
+        }
+        throttles.take_back(Kind::LoginAddress, &self.address).await?;
+        Ok(())
+    }
+}
+
+async fn admit(http: &Http, kind: Kind, key: &str) -> Result<()> {
+    match http.throttles.check(kind, key).await? {
+        Verdict::Allowed => Ok(()),
+        Verdict::RetryAfter(wait) => {
+            let what = if kind == Kind::Registration {
+                "registrations"
+            } else {
+                "failed log-ins"
+            };
+            Err(Problem::rate_limited(what, wait))
+        }
+    }
+}
+
+/// Gives the browser a new session of this user. `hash` is the password's hash that was checked.
+async fn open_session(http: &Http, session: &Session, caller: &Caller, user: User, hash: &str) -> Result<Me> {
+    if let Some(id) = session.id() {
+        // Whoever was logged in here before is logged out, sockets included.
+        let handle = SessionHandle::of(id);
+        if let Some(before) = http.sessions.live(&handle).await? {
+            http.directory.end_session(before.user, &handle).await?;
+        }
+    }
+    session.clear().await;
+    session.insert(USER_KEY, user.id.to_string()).await?;
+    session.insert(AGENT_KEY, &caller.agent).await?;
+    session.insert(ADDRESS_KEY, caller.address.to_string()).await?;
+    session.cycle_id().await?;
+    session.save().await?;
+    // From here on the session can be found and ended; so what was checked before is checked once more.
+    let now = http.store.user(user.id).await?.filter(|user| !user.disabled);
+    let same = http.store.password_hash(user.id).await?.as_deref() == Some(hash);
+    let (Some(user), true, Some(id)) = (now, same, session.id()) else {
+        session.flush().await?;
+        return Err(bad_credentials());
+    };
+    Ok(Me::of(&LoggedIn {
+        user: Arc::new(user),
+        handle: SessionHandle::of(id),
+        expires_at: http.clock.now().plus(http.settings.session_life),
+    }))
+}
+
+/// Who is logged in
+#[utoipa::path(operation_id = "get_session", get, path = "/api/session", tag = "accounts",
+    responses((status = 200, body = Me), (status = 401, body = Problem)))]
+async fn who_am_i(me: LoggedIn) -> Json<Me> {
+    Json(Me::of(&me))
+}
+
+/// Logs out; the session's sockets are closed
+///
+/// Who is not logged in is answered 204 too.
+#[utoipa::path(operation_id = "log_out", delete, path = "/api/session", tag = "accounts",
+    responses((status = 204), (status = 503, body = Problem)))]
+async fn log_out(State(http): State<Arc<Http>>, session: Session) -> Result<StatusCode> {
+    if let Some(id) = session.id() {
+        let handle = SessionHandle::of(id);
+        if let Some(info) = http.sessions.live(&handle).await? {
+            match http.directory.end_session(info.user, &handle).await {
+                // Ended on another way meanwhile: that is what was asked.
+                Ok(()) | Err(directory::Error::NotFound(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        session.flush().await?;
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Changes the password; all other sessions end
+#[utoipa::path(operation_id = "change_password", put, path = "/api/password", tag = "accounts", request_body = PasswordChange,
+    responses((status = 204), (status = 401, body = Problem), (status = 422, body = Problem),
+        (status = 429, body = Problem), (status = 503, body = Problem)))]
+async fn change_password(
+    State(http): State<Arc<Http>>,
+    me: LoggedIn,
+    caller: Caller,
+    JsonBody(form): JsonBody<PasswordChange>,
+) -> Result<StatusCode> {
+    check_password("new", &form.new)?;
+    // A stolen session must not become a way to guess the password.
+    let tries = Tries::take(&http, me.user.name.as_str(), &caller).await?;
+    let form_of_me = Credentials {
+        username: me.user.name.to_string(),
+        password: form.current,
+    };
+    let checked = check_credentials(&http, &form_of_me).await;
+    tries.judge(&http, &checked).await?;
+    if checked?.is_none() {
+        return Err(Problem::new("bad_credentials", "the current password is wrong").at("current"));
+    }
+    let hash = http.passwords.hash(&form.new).await?;
+    http.directory
+        .change_password(me.user.id, hash, Some(&me.handle))
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
