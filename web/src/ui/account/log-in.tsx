@@ -101,7 +101,7 @@ export function LogIn({ reason, onDone }: { readonly reason: string | null; read
         </button>
         <p className="log-in-swap">
           {registration === 'closed' ? (
-            info.isPending ? (
+            info.data === undefined ? (
               '\u00a0'
             ) : (
               'Accounts are made by whoever runs this server.'

@@ -48,31 +48,35 @@ export function Conversation({ roomId, detailsOpen }: ConversationProps) {
   );
 }
 
-/** True once what the room opens on is held: the first page, and where the reader left off. */
+/** True once what the room opens on is held: the first page, and where the reader left off. Then it stays true. */
 function useFirstUnread(room: RoomSnapshot | undefined): boolean {
   const client = useClient();
   const { roomsLoaded, connection } = useChat();
   const [ready, setReady] = useState(false);
-  // While the replay comes, counts and rows are those of a moment. Without a connection what is held has to do.
-  const catchingUp =
-    connection.phase === 'live' && room !== undefined && /^(idle|joining|catching_up)$/.test(room.status);
-  const loading = room === undefined || room.loading || !roomsLoaded || catchingUp;
+  const now = ready || room === undefined ? null : opening(room, roomsLoaded, connection.phase === 'live');
+  // In the render itself: a room that is held shows at once, without a frame of skeleton.
+  if (now?.is === 'ready') setReady(true);
+
+  const roomId = room?.summary.id;
+  const from = now?.is === 'fetch' ? now.from : null;
   useEffect(() => {
-    if (loading || ready || room === undefined) return;
-    const { id, readId, unread } = room.summary;
-    const first = room.rows.find((row) => row.kind === 'message');
-    const missing =
-      unread > 0 && readId !== null && room.hasOlder && first?.kind === 'message' && first.message.id > readId;
-    if (!missing) {
-      setReady(true);
-      return;
-    }
-    client.loadAround(id, readId).then(
-      () => setReady(true),
-      () => setReady(true),
-    );
-  }, [client, room, loading, ready]);
+    if (roomId === undefined || from === null) return;
+    const done = () => setReady(true);
+    client.loadAround(roomId, from).then(done, done);
+  }, [client, roomId, from]);
   return ready;
+}
+
+type Opening = { readonly is: 'waiting' } | { readonly is: 'fetch'; readonly from: string } | { readonly is: 'ready' };
+
+function opening(room: RoomSnapshot, roomsLoaded: boolean, connected: boolean): Opening {
+  // While the replay comes, counts and rows are those of a moment. Without a connection what is held has to do.
+  const catchingUp = connected && /^(idle|joining|catching_up)$/.test(room.status);
+  if (room.loading || !roomsLoaded || catchingUp) return { is: 'waiting' };
+  const { readId, unread } = room.summary;
+  const first = room.rows.find((row) => row.kind === 'message');
+  const before = unread > 0 && readId !== null && room.hasOlder && first !== undefined && first.message.id > readId;
+  return before ? { is: 'fetch', from: readId } : { is: 'ready' };
 }
 
 function OpenConversation({ room }: { readonly room: RoomSnapshot }) {

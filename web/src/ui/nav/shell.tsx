@@ -39,7 +39,11 @@ export function Shell({ onLoggedOut }: { readonly onLoggedOut: () => void }) {
     const summary = roomId === null ? undefined : client.getRoom(roomId)?.summary;
     setOpenedUnread(summary !== undefined && summary.unread > 0 ? summary.id : null);
   }, [client, roomId]);
-  const ordered = useMemo(() => sidebarOrder(chat.rooms, openedUnread), [chat.rooms, openedUnread]);
+  // Rooms, then people, as the sidebar shows them: the arrows follow it.
+  const ordered = useMemo(() => {
+    const all = sidebarOrder(chat.rooms, openedUnread);
+    return [...all.filter((room) => room.kind !== 'direct'), ...all.filter((room) => room.kind === 'direct')];
+  }, [chat.rooms, openedUnread]);
 
   useLastRoom(route.room, phone, chat.me?.id ?? null, chat.rooms, chat.roomsLoaded);
   useTitle(chat.rooms.find((room) => room.id === roomId)?.label ?? null, chat.mentionsTotal, chat.unreadTotal);
