@@ -31,6 +31,20 @@ function heldEnd(room: Room, end: Id, outermost: Id | null): Id {
   return room.timeline.coverage.has(end) ? end : (outermost ?? MIN_ID);
 }
 
+/** The room was reset while a page was on its way: what the page says may be older than what is known. */
+class Doubtful extends Error {}
+
+/** Fetches from where the room stands now, as often as a page turns out to be doubtful. */
+async function again<T>(action: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await action();
+    } catch (error) {
+      if (!(error instanceof Doubtful)) throw error;
+    }
+  }
+}
+
 export class History {
   readonly #api: Api;
   readonly #meId: () => string;
@@ -57,6 +71,9 @@ export class History {
   gap(room: Room, gap: Gap, side: 'up' | 'down'): Promise<void> {
     return this.#once(room, gapKey(gap), async () => {
       const open = gap.to === MAX_ID;
+      const { coverage } = room.timeline;
+      // A reset has moved the gap meanwhile: the rows show where it is now.
+      if (!coverage.has(gap.from) && !coverage.has(gap.to)) return;
       if (side === 'up') {
         const page = await this.#page(room, open ? {} : { before: gap.to });
         const lo = page.hasMore && page.first !== null ? page.first : MIN_ID;
@@ -90,7 +107,7 @@ export class History {
     return this.#once(room, `refresh ${through}`, async () => {
       const oldest = room.timeline.ids[0];
       if (oldest === undefined || oldest > through) return;
-      room.timeline.dropThrough(oldest);
+      room.timeline.dropBefore(justAfter(oldest));
       let after = oldest;
       for (let count = 0; count < REFRESH_PAGES && after < through; count += 1) {
         const page = await this.#page(room, { after, limit: REFRESH_PAGE });
@@ -110,7 +127,7 @@ export class History {
     room.loading.add(key);
     room.historyProblem = null;
     room.touch();
-    const fetched = action()
+    const fetched = again(action)
       .catch((error: unknown) => {
         room.historyProblem = problemOf(error);
         throw error;
@@ -124,17 +141,15 @@ export class History {
     return fetched;
   }
 
-  /** A page that is still of use when it has come: a reset or a fresh join meanwhile makes it be asked for again. */
+  /** A page that is still of use when it has come; a reset or a fresh join meanwhile makes it doubtful. */
   async #page(room: Room, query: PageQuery): Promise<Page> {
-    for (;;) {
-      const { generation } = room;
-      const { messages, has_more } = await this.#api.messages(room.id, { limit: HISTORY_PAGE, ...query });
-      if (room.status === 'gone' || room.status === 'refused')
-        throw new ApiError({ status: 0, code: 'not_found', detail: 'You are not in this room any more.' });
-      if (room.generation !== generation) continue;
-      const held = messages.flatMap((wire) => toHeld(wire, room.id, this.#meId()) ?? []);
-      const ids = held.map((one) => one.message.id);
-      return { messages: held, hasMore: has_more, first: ids[0] ?? null, last: ids.at(-1) ?? null };
-    }
+    const { generation } = room;
+    const { messages, has_more } = await this.#api.messages(room.id, { limit: HISTORY_PAGE, ...query });
+    if (room.status === 'gone' || room.status === 'refused')
+      throw new ApiError({ status: 0, code: 'not_found', detail: 'You are not in this room any more.' });
+    if (room.generation !== generation) throw new Doubtful();
+    const held = messages.flatMap((wire) => toHeld(wire, room.id, this.#meId()) ?? []);
+    const ids = held.map((one) => one.message.id);
+    return { messages: held, hasMore: has_more, first: ids[0] ?? null, last: ids.at(-1) ?? null };
   }
 }

@@ -231,8 +231,9 @@ export class Room {
   reset(from: Id, to: Id): boolean {
     this.generation += 1;
     this.timeline.reset(from, to);
-    const reading = this.full && this.anchor !== null && this.anchor <= from;
-    if (!reading) this.timeline.dropThrough(from);
+    const stale = from < to ? justAfter(from) : to;
+    const reading = this.full && this.anchor !== null && this.anchor < stale;
+    if (!reading) this.timeline.dropBefore(stale);
     this.#hooks.needsRefresh();
     this.touch();
     return reading;

@@ -121,17 +121,22 @@ export class Timeline {
     return after !== before;
   }
 
-  /** The replay left out what lies between two ids: forget what is held of it. */
+  /**
+   * The replay left out what lies between two ids: forget what is held of it. After many edits and few messages the
+   * page begins before the cursor, and nothing lies between.
+   */
   reset(from: Id, to: Id): void {
-    this.#drop(this.#ids.filter((id) => from < id && id < to));
-    this.coverage.carve(from, to);
+    if (from < to) {
+      this.#drop(this.#ids.filter((id) => from < id && id < to));
+      this.coverage.carve(from, to);
+    }
     this.coverage.add(to, MAX_ID);
   }
 
-  /** Forgets everything at or before an id: it may be out of date and nobody looks at it. */
-  dropThrough(id: Id): void {
-    this.#drop(this.#ids.slice(0, lowerBound(this.#ids, justAfter(id))));
-    this.#uncoverBefore(justAfter(id));
+  /** Forgets everything before a place: it may be out of date and nobody looks at it. */
+  dropBefore(place: string): void {
+    this.#drop(this.#ids.slice(0, lowerBound(this.#ids, place)));
+    this.#uncoverBefore(place);
   }
 
   /** A fresh start, as before the first join. */

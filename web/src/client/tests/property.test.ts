@@ -6,7 +6,7 @@ import { check, expected, Schedule } from './schedule';
 import { shown } from './setup';
 
 const STEPS = Number(process.env.NATTER_PROPERTY_STEPS ?? 150);
-const SEEDS = Number(process.env.NATTER_PROPERTY_SEEDS ?? 60);
+const SEEDS = Number(process.env.NATTER_PROPERTY_SEEDS ?? 30);
 const FIRST = Number(process.env.NATTER_PROPERTY_FIRST ?? 1);
 
 describe('random schedules', () => {

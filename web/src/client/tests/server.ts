@@ -132,6 +132,7 @@ export class ModelServer {
   }
 
   edit(room: ModelRoom, id: string, text: string): string {
+    this.clock.tick();
     const stored = room.stored.get(id) as Stored;
     const eventId = this.id();
     const at = new Date(this.clock.now()).toISOString();

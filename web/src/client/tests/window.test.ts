@@ -15,7 +15,7 @@ vi.mock('../limits', async (original) => ({
 }));
 
 const STEPS = Number(process.env.NATTER_PROPERTY_STEPS ?? 200);
-const SEEDS = Number(process.env.NATTER_PROPERTY_SEEDS ?? 60);
+const SEEDS = Number(process.env.NATTER_PROPERTY_SEEDS ?? 30);
 const FIRST = Number(process.env.NATTER_PROPERTY_FIRST ?? 1);
 
 describe('random schedules in a small window', () => {

@@ -1,6 +1,7 @@
 // What tests put in place of the browser: a clock that they move, seeded randomness, and sockets and HTTP that end in
 // a small model of a server (server.ts).
 
+import { setMaxListeners } from 'node:events';
 import type { Environment, SocketLike } from '../env';
 
 /** Mulberry32: small, seeded, good enough to choose with. */
@@ -43,6 +44,11 @@ export class Clock {
   readonly #timers = new Map<number, { readonly at: number; readonly callback: () => void }>();
 
   now = (): number => this.#now;
+
+  /** A millisecond passes and nothing falls due: two changes of one message are never made at the same time. */
+  tick(): void {
+    this.#now += 1;
+  }
 
   after = (ms: number, callback: () => void): (() => void) => {
     const id = this.#next++;
@@ -128,6 +134,7 @@ export class Locks {
     new Promise((granted, refused) => {
       const queue = this.#queues.get(name) ?? [];
       this.#queues.set(name, queue);
+      setMaxListeners(0, signal);
       const abort = () => {
         refused(new Error('aborted'));
         release();
