@@ -11,18 +11,26 @@ export class Client extends Core implements ChatClient {
   // Coming and going.
 
   async start(): Promise<Me> {
+    const { epoch } = this;
+    const goOn = () => {
+      if (this.epoch !== epoch) throw new ClientError('not_started', 'The client was stopped meanwhile.');
+    };
     const me = await this.api.session();
-    if (this.me !== null && this.me.id !== me.id) this.stop();
+    goOn();
+    if (this.me !== null && this.me.id !== me.id) {
+      this.stop();
+      return this.start();
+    }
     this.me = me;
     this.changed();
     await Promise.all([this.drafts.load(me.id), this.outbox.load(me.id)]);
-    if (this.me?.id !== me.id)
-      throw new ApiError({ status: 0, code: 'network', detail: 'The client was stopped meanwhile.' });
+    goOn();
     this.connection.start();
     return me;
   }
 
   stop(): void {
+    this.epoch += 1;
     this.connection.stop('by_request', '');
     this.joins.clear();
     this.marks.clear();
@@ -35,7 +43,15 @@ export class Client extends Core implements ChatClient {
 
   async logout(): Promise<void> {
     const userId = this.me?.id;
-    await this.api.logout();
+    this.leaving = true;
+    try {
+      await this.api.logout();
+    } catch (error) {
+      // The session has ended already, which is what was wanted.
+      if (!(error instanceof ApiError && error.status === 401)) throw error;
+    } finally {
+      this.leaving = false;
+    }
     this.stop();
     if (userId !== undefined) await this.storage.clear(userId).catch(() => undefined);
   }

@@ -47,6 +47,8 @@ export class Connection {
   #bye: { readonly reason: string; readonly delay: number; readonly resume: boolean } | null = null;
   #lastFrameAt = 0;
   #askedAt: number | null = null;
+  /** The server has named the wait: only the user may cut it short. */
+  #mandated = false;
   #cancelTimer: () => void = () => undefined;
   #endNetwork: () => void = () => undefined;
 
@@ -172,7 +174,7 @@ export class Connection {
       // Asking in the past leaves the short time for an answer that a likely dead socket deserves.
       if (this.#askedAt === null) this.#ask(this.#env.now() - DEAD_AFTER_MS + DEAD_AFTER_WAKE_MS);
       this.#watch();
-    } else {
+    } else if (phase !== 'waiting' || !this.#mandated) {
       this.reconnectNow();
     }
   }
@@ -227,7 +229,7 @@ export class Connection {
       return;
     }
     const shortest = code >= 4100 && code < 4200 ? LATER_MS : 0;
-    this.#wait(bye?.delay ?? Math.max(shortest, this.#backoff()));
+    this.#wait(bye?.delay ?? Math.max(shortest, this.#backoff()), bye !== null || shortest > 0);
   }
 
   /** A page can't read why a handshake was refused; whether we are still logged in tells what to do. */
@@ -238,7 +240,7 @@ export class Connection {
     this.#hooks.probeSession().then(undefined, (error: unknown) => {
       if (!still() || !(error instanceof ApiError)) return;
       if (error.status === 401) this.stop('logged_out', error.detail);
-      else if (error.retryAfter !== null) this.#wait(Math.max(wait, error.retryAfter * 1000));
+      else if (error.retryAfter !== null) this.#wait(Math.max(wait, error.retryAfter * 1000), true);
     });
   }
 
@@ -248,7 +250,8 @@ export class Connection {
     return this.#env.random() * step;
   }
 
-  #wait(ms: number): void {
+  #wait(ms: number, mandated = false): void {
+    this.#mandated = mandated;
     if (!this.#env.online()) {
       this.#rest();
       return;

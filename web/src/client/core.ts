@@ -51,6 +51,10 @@ export abstract class Core {
   protected limits: ServerLimits = LIMITS;
   protected snapshot: ClientSnapshot | undefined;
   protected fresh = false;
+  /** Counts stops: what began before the last one must not go on. */
+  protected epoch = 0;
+  /** We end the session ourselves: the server's word for it is no news. */
+  protected leaving = false;
 
   constructor(options: ClientOptions = {}) {
     const env: Environment = { ...defaultEnvironment(), ...options.env };
@@ -161,7 +165,7 @@ export abstract class Core {
   // What the parts report.
 
   protected onState(state: ConnectionState): void {
-    if (state.phase === 'stopped' && state.reason !== 'by_request') {
+    if (state.phase === 'stopped' && state.reason !== 'by_request' && !this.leaving) {
       this.notice({ what: 'stopped', reason: state.reason, detail: state.detail });
     }
     this.changed();

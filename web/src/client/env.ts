@@ -47,7 +47,8 @@ export function defaultEnvironment(): Environment {
   return {
     now: () => Date.now(),
     after(ms, callback) {
-      const timer = setTimeout(callback, ms);
+      // A longer time than the system can hold would fire at once.
+      const timer = setTimeout(callback, Math.min(ms, 2 ** 31 - 1));
       return () => clearTimeout(timer);
     },
     soon: (callback) => queueMicrotask(callback),

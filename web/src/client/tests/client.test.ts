@@ -153,18 +153,30 @@ describe('the connection', () => {
   });
 
   it('honours bye.delay and does not come back where it is told not to', async () => {
-    const { setup, client, socket } = await started();
+    const { setup, world, client, socket } = await started();
     await client.start();
     await quiet(setup);
     setup.server.push(socket(), { type: 'bye', reason: 'going_away', delay: 20, resume: true });
     await quiet(setup);
     socket().cut(4000);
     await setup.clock.advance(19_000);
+    world.network('wake');
     expect(client.getSnapshot().connection.phase).toBe('waiting');
     await run(setup, 2_000);
     expect(client.getSnapshot().connection.phase).toBe('live');
     socket().cut(4202);
     expect(client.getSnapshot().connection).toMatchObject({ phase: 'stopped', reason: 'account_disabled' });
+  });
+
+  it('does not start after it was stopped, and starts again', async () => {
+    const { setup, client, opened } = await started();
+    const first = client.start();
+    client.stop();
+    await expect(first).rejects.toMatchObject({ code: 'not_started' });
+    expect(opened).toHaveLength(0);
+    await client.start();
+    await quiet(setup);
+    expect(client.getSnapshot().connection.phase).toBe('live');
   });
 
   it('notices a dead socket by the silence after its question', async () => {
