@@ -102,7 +102,7 @@ def rust(log, extra=()):
         outcome.failed = 1
     outcome.skips = [
         f"{name} is ignored: {reason}"
-        for name, reason in re.findall(r"^test (\S+) \.\.\. ignored(?:, (.*))?$", lines, re.MULTILINE)
+        for name, reason in re.findall(r"^test (.+?) \.\.\. ignored(?:, (.*))?$", lines, re.MULTILINE)
     ]
     return outcome
 

@@ -3,7 +3,7 @@
 //! It owns the connections, the transactions and the fate of a commit; it knows no table. The message store and the
 //! session store each open one engine on their own file with their own migrations:
 //!
-//! ```ignore
+//! ```text
 //! const SCHEMA: Schema = Schema {
 //!     name: "sessions",
 //!     application_id: 0x4e74_7253,
