@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
 
@@ -31,6 +31,18 @@ fn copy_as_killed(from: &Path, to: &Path) {
     }
 }
 
+/// An empty database with its schema: copying it spares each of the many subjects the migration.
+static TEMPLATE: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    // On a thread of its own, since whoever asks first is within a runtime already.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    std::thread::spawn(move || runtime.block_on(store.close()))
+        .join()
+        .unwrap();
+    dir
+});
+
 fn open(dir: &Path) -> Arc<SqliteStore> {
     SqliteStore::open(&dir.join("natter.db"), Arc::new(SystemTime)).unwrap()
 }
@@ -39,6 +51,7 @@ impl Sqlite {
     fn sound() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let survives = dir.path().join("live");
+        copy_as_killed(TEMPLATE.path(), &survives);
         let sound = open(&survives);
         Self {
             store: Arc::clone(&sound) as Arc<dyn Store>,
