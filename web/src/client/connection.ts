@@ -1,7 +1,7 @@
 // One socket, kept alive: opens it, notices when it dies, and decides when and whether to come back. Knows nothing
 // of rooms; frames go out and come in as objects.
 
-import type { Environment, SocketLike } from './env';
+import type { Environment, NetworkEvent, SocketLike } from './env';
 import { ApiError } from './errors';
 import {
   BACKOFF_CAP_MS,
@@ -164,8 +164,9 @@ export class Connection {
     this.send({ type: 'ping' });
   }
 
-  #network(event: 'online' | 'offline' | 'wake'): void {
+  #network(event: NetworkEvent): void {
     const { phase } = this.#state;
+    if (event === 'sleep') return;
     if (event === 'offline') {
       if (phase === 'stopped' || phase === 'offline') return;
       this.#abandon(1000);

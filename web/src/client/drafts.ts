@@ -11,6 +11,7 @@ export class Drafts {
   readonly #unsaved = new Set<string>();
   #userId: string | null = null;
   #cancel: (() => void) | null = null;
+  #endListening: () => void = () => undefined;
 
   constructor(env: Environment, storage: Storage) {
     this.#env = env;
@@ -19,6 +20,11 @@ export class Drafts {
 
   async load(userId: string): Promise<void> {
     this.#userId = userId;
+    this.#endListening();
+    // A page that is hidden may be gone before the timer is due.
+    this.#endListening = this.#env.onNetwork((event) => {
+      if (event === 'sleep') this.#save();
+    });
     const stored = await this.#storage.loadDrafts(userId).catch(() => []);
     if (this.#userId !== userId) return;
     for (const { roomId, text } of stored) if (!this.#texts.has(roomId)) this.#texts.set(roomId, text);
@@ -27,6 +33,7 @@ export class Drafts {
   /** Saves what is not saved, then forgets. */
   unload(): void {
     this.#save();
+    this.#endListening();
     this.#texts.clear();
     this.#userId = null;
   }

@@ -10,6 +10,9 @@ export interface SocketLike {
   close(code?: number, reason?: string): void;
 }
 
+/** `wake`: the page is shown again; `sleep`: it is hidden, and may never run again. */
+export type NetworkEvent = 'online' | 'offline' | 'wake' | 'sleep';
+
 export interface Environment {
   /** Milliseconds since 1970. */
   now(): number;
@@ -25,8 +28,8 @@ export interface Environment {
   openSocket(url: string, protocol: string): SocketLike;
   /** False if the system is sure that there is no network. */
   online(): boolean;
-  /** `online`, `offline`, and `wake` when the page is shown again. Returns what ends it. */
-  onNetwork(listener: (event: 'online' | 'offline' | 'wake') => void): () => void;
+  /** Listens to what the page and its network go through. Returns what ends it. */
+  onNetwork(listener: (event: NetworkEvent) => void): () => void;
   /**
    * Waits until this name is ours among all tabs and resolves with what gives it back. Aborting rejects. Without
    * locks it resolves at once.
@@ -63,23 +66,24 @@ export function defaultEnvironment(): Environment {
   };
 }
 
-function listenToNetwork(world: BrowserGlobals, listener: (event: 'online' | 'offline' | 'wake') => void): () => void {
+function listenToNetwork(world: BrowserGlobals, listener: (event: NetworkEvent) => void): () => void {
   const add = world.addEventListener;
   const remove = world.removeEventListener;
   if (add === undefined || remove === undefined) return () => undefined;
   const online = () => listener('online');
   const offline = () => listener('offline');
-  const wake = () => {
-    if (world.document?.visibilityState !== 'hidden') listener('wake');
-  };
+  const wake = () => listener(world.document?.visibilityState === 'hidden' ? 'sleep' : 'wake');
+  const sleep = () => listener('sleep');
   add.call(world, 'online', online);
   add.call(world, 'offline', offline);
   add.call(world, 'pageshow', wake);
+  add.call(world, 'pagehide', sleep);
   world.document?.addEventListener('visibilitychange', wake);
   return () => {
     remove.call(world, 'online', online);
     remove.call(world, 'offline', offline);
     remove.call(world, 'pageshow', wake);
+    remove.call(world, 'pagehide', sleep);
     world.document?.removeEventListener('visibilitychange', wake);
   };
 }

@@ -2,7 +2,7 @@
 
 export { Api, type ApiOptions, type PageQuery } from './api';
 export { createClient } from './client';
-export { defaultEnvironment, type Environment, type SocketLike } from './env';
+export { defaultEnvironment, type Environment, type NetworkEvent, type SocketLike } from './env';
 export { ApiError, ClientError } from './errors';
 export { MAX_ID } from './ids';
 export { openIdbStorage } from './outbox-idb';

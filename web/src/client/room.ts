@@ -161,6 +161,8 @@ export class Room {
     const { coverage } = this.timeline;
     if (coverage.tail === undefined) coverage.add(cursor === null ? MIN_ID : justAfter(cursor), MAX_ID);
     this.timeline.see(cursor);
+    // The server answers again: what failed for want of it may be tried again.
+    this.historyProblem = null;
     this.setStatus('live');
     // A room joined without a page does not show what came between the list of rooms and the join.
     if (this.timeline.newest === null && cursor !== null && cursor > (this.#base?.last ?? MIN_ID))

@@ -67,6 +67,18 @@ describe('the outbox', () => {
     );
   });
 
+  it('saves a draft when the page is hidden, without waiting', async () => {
+    const { setup, room, tab, client } = await inRoom();
+    client.setDraft(room.id, 'half a');
+    expect(client.getRoom(room.id)?.summary.hasDraft).toBe(true);
+    tab.world.network('sleep');
+    expect(await tab.storage.loadDrafts(setup.me)).toEqual([{ userId: setup.me, roomId: room.id, text: 'half a' }]);
+    client.setDraft(room.id, '');
+    await setup.clock.advance(1_000);
+    expect(await tab.storage.loadDrafts(setup.me)).toEqual([]);
+    expect(client.getRoom(room.id)?.summary.hasDraft).toBe(false);
+  });
+
   it('waits as long as the server asks, then goes on in order', async () => {
     const { setup, room, client, rows } = await inRoom();
     setup.server.refuse = [

@@ -2,7 +2,7 @@
 // a small model of a server (server.ts).
 
 import { setMaxListeners } from 'node:events';
-import type { Environment, SocketLike } from '../env';
+import type { Environment, NetworkEvent, SocketLike } from '../env';
 
 /** Mulberry32: small, seeded, good enough to choose with. */
 export class Random {
@@ -156,7 +156,7 @@ export class Locks {
 export interface World {
   readonly env: Environment;
   /** Sends a network event to the client. */
-  network(event: 'online' | 'offline' | 'wake'): void;
+  network(event: NetworkEvent): void;
   online: boolean;
 }
 
@@ -169,11 +169,11 @@ export interface WorldParts {
 }
 
 export function makeWorld({ clock, random, locks, openSocket, fetch }: WorldParts): World {
-  const listeners = new Set<(event: 'online' | 'offline' | 'wake') => void>();
+  const listeners = new Set<(event: NetworkEvent) => void>();
   const world: World = {
     online: true,
     network(event) {
-      if (event !== 'wake') world.online = event === 'online';
+      if (event === 'online' || event === 'offline') world.online = event === 'online';
       for (const listener of [...listeners]) listener(event);
     },
     env: {
