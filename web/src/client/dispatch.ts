@@ -49,7 +49,7 @@ export function dispatch(parts: Parts, frame: ServerFrame): void {
       room.deleted(frame);
       return;
     case 'reset':
-      if (room.reset(frame.from, frame.to)) parts.stale(room, frame.from);
+      if (room.reset(frame.from, frame.to ?? null)) parts.stale(room, frame.from);
       return;
     case 'live':
       room.live(frame.cursor);

@@ -230,11 +230,12 @@ export class Room {
    * The replay has a gap. What is held below it may have missed edits: it is dropped, unless somebody is reading
    * there; then true says that it has to be fetched anew.
    */
-  reset(from: Id, to: Id): boolean {
+  reset(from: Id, to: Id | null): boolean {
     this.generation += 1;
-    this.timeline.reset(from, to);
-    const stale = from < to ? justAfter(from) : to;
-    const reading = this.full && this.anchor !== null && this.anchor < stale;
+    // No page follows if the room holds no message: then nothing that is held is certain.
+    if (to !== null) this.timeline.reset(from, to);
+    const stale = to === null ? MAX_ID : from < to ? justAfter(from) : to;
+    const reading = to !== null && this.full && this.anchor !== null && this.anchor < stale;
     if (!reading) this.timeline.dropBefore(stale);
     this.#hooks.needsRefresh();
     this.touch();

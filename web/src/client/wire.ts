@@ -142,7 +142,12 @@ export type ServerFrame =
   | ({ readonly type: 'message' } & WireMessage)
   | EditedFrame
   | DeletedFrame
-  | { readonly type: 'reset'; readonly room_id: string; readonly from: string; readonly to: string }
+  | {
+      readonly type: 'reset';
+      readonly room_id: string;
+      readonly from: string /** Null if no message follows. */;
+      readonly to: string | null;
+    }
   | { readonly type: 'live'; readonly ref?: Ref; readonly room_id: string; readonly cursor: string | null }
   | {
       readonly type: 'left';

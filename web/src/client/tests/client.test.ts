@@ -110,6 +110,25 @@ describe('resuming', () => {
     expect(texts(client.getRoom(room.id)).at(-1)).toBe('(deleted)');
   });
 
+  it('starts anew after a reset without a page', async () => {
+    const { setup, room, client, socket } = await started();
+    const first = setup.server.post(room, setup.other, 'first');
+    await client.start();
+    await quiet(setup);
+    await client.openRoom(room.id);
+    await quiet(setup);
+    expect(texts(client.getRoom(room.id))).toEqual(['first']);
+    const named = { room: room.name, room_id: room.id };
+    setup.server.push(socket(), { type: 'reset', ...named, from: first.id, to: null });
+    setup.server.push(socket(), { type: 'live', ...named, cursor: first.id });
+    await quiet(setup);
+    expect(texts(client.getRoom(room.id))).toEqual(['first']);
+    expect(setup.server.requests.filter((one) => one.includes('/messages'))).toHaveLength(2);
+    setup.server.post(room, setup.other, 'second');
+    await quiet(setup);
+    expect(texts(client.getRoom(room.id))).toEqual(['first', 'second']);
+  });
+
   it('shows a gap after a reset under the eyes of a reader and fills it when asked', async () => {
     const { setup, room, client, socket } = await started();
     setup.server.resetBeyond = 100;
