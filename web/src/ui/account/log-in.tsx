@@ -185,5 +185,5 @@ function fieldOf(error: unknown): Problem['field'] {
   if (!(error instanceof ApiError)) return null;
   if (error.code === 'name_taken' || error.code === 'invalid_name') return 'username';
   if (error.code === 'invalid_password') return 'password';
-  return null;
+  return error.field === 'invite' ? 'invite' : null;
 }

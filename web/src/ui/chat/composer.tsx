@@ -111,7 +111,9 @@ export function Composer({ room, replyTo, onReplyTo, onSent, onEdit }: ComposerP
 
   if (room.summary.archived) return <Closed text="This room is read-only." />;
   if (room.status === 'gone' || room.status === 'refused') {
-    return <Closed text={closedText(room)} onJoin={GONE[room.problem?.code ?? '']?.back === true ? join : undefined} />;
+    return (
+      <Closed text={closedText(room)} onJoin={GONE[room.problem?.code ?? '']?.back === false ? undefined : join} />
+    );
   }
   const open = mention !== null && names.length > 0;
   return (

@@ -70,8 +70,9 @@ function useFirstUnread(room: RoomSnapshot | undefined): boolean {
 type Opening = { readonly is: 'waiting' } | { readonly is: 'fetch'; readonly from: string } | { readonly is: 'ready' };
 
 function opening(room: RoomSnapshot, roomsLoaded: boolean, connected: boolean): Opening {
+  if (room.status === 'refused' || room.status === 'gone') return { is: 'ready' };
   // While the replay comes, counts and rows are those of a moment. Without a connection what is held has to do.
-  const catchingUp = connected && /^(idle|joining|catching_up)$/.test(room.status);
+  const catchingUp = connected && (room.status === 'joining' || room.status === 'catching_up');
   if (room.loading || !roomsLoaded || catchingUp) return { is: 'waiting' };
   const { readId, unread } = room.summary;
   const first = room.rows.find((row) => row.kind === 'message');

@@ -243,7 +243,6 @@ function Leave({ room }: { readonly room: RoomSnapshot }) {
   const leave = () => {
     client.leave(summary.id).then(
       () => {
-        toast(`You left ${summary.label}.`);
         const next = client.getSnapshot().rooms.find((other) => other.id !== summary.id && other.role !== null);
         go(phone || next === undefined ? null : addressOf(next), { replace: true });
       },

@@ -28,6 +28,7 @@ interface MessageRowProps {
   readonly item: Extract<Item, { kind: 'message' | 'pending' }>;
   readonly me: { readonly id: string; readonly username: string };
   readonly active: boolean;
+  readonly focused: boolean;
   readonly tabStop: boolean;
   readonly editing: boolean;
   readonly flash: boolean;
@@ -35,11 +36,12 @@ interface MessageRowProps {
   readonly canModerate: boolean;
   readonly readOnly: boolean;
   readonly acts: Acts;
-  readonly onActive: (key: string) => void;
+  readonly onHover: (key: string) => void;
+  readonly onFocus: (key: string) => void;
 }
 
 export function MessageRow(props: MessageRowProps) {
-  const { item, me, active, tabStop, editing, flash, replied, acts, onActive } = props;
+  const { item, me, active, tabStop, editing, flash, replied, acts, onHover, onFocus } = props;
   const message = item.kind === 'message' ? item.message : null;
   const pending = item.kind === 'pending' ? item.pending : null;
   const at = message?.at ?? pending?.at ?? 0;
@@ -55,7 +57,7 @@ export function MessageRow(props: MessageRowProps) {
   const touch = (event: PointerEvent<HTMLElement>) => {
     const selecting = (window.getSelection()?.toString() ?? '') !== '';
     if (event.pointerType === 'touch' && !selecting && !(event.target as Element).closest('a, button, textarea'))
-      onActive(item.key);
+      onFocus(item.key);
   };
 
   return (
@@ -65,9 +67,9 @@ export function MessageRow(props: MessageRowProps) {
       data-id={message?.id}
       // Rows take the focus, so that what can be done with them is reached by keyboard.
       tabIndex={tabStop ? 0 : -1}
-      onPointerEnter={(event) => event.pointerType === 'mouse' && onActive(item.key)}
+      onPointerEnter={(event) => event.pointerType === 'mouse' && onHover(item.key)}
       onPointerUp={touch}
-      onFocus={() => onActive(item.key)}
+      onFocus={() => onFocus(item.key)}
       aria-label={`${message?.author ?? me.username}, ${clock(at)}`}
     >
       {replyId !== null && message?.deleted !== true && <Quote id={replyId} replied={replied} onShow={acts.show} />}
@@ -108,7 +110,14 @@ export function MessageRow(props: MessageRowProps) {
   );
 }
 
-function Tools({ message, item, canModerate, readOnly, acts }: MessageRowProps & { readonly message: ChatMessage }) {
+function Tools({
+  message,
+  item,
+  focused,
+  canModerate,
+  readOnly,
+  acts,
+}: MessageRowProps & { readonly message: ChatMessage }) {
   return (
     <div className="message-tools" role="toolbar" aria-label="Message actions">
       {!item.head && (
@@ -116,27 +125,37 @@ function Tools({ message, item, canModerate, readOnly, acts }: MessageRowProps &
           {clock(message.at)}
         </time>
       )}
-      {!readOnly && <Tool name="Reply" icon="reply" onPress={() => acts.reply(message)} />}
-      <Tool name="Copy text" icon="copy" onPress={() => acts.copy(message.text)} />
-      {message.own && !readOnly && <Tool name="Edit" icon="edit" onPress={() => acts.edit(message.id)} />}
+      {!readOnly && <Tool tab={focused} name="Reply" icon="reply" onPress={() => acts.reply(message)} />}
+      <Tool tab={focused} name="Copy text" icon="copy" onPress={() => acts.copy(message.text)} />
+      {message.own && !readOnly && <Tool tab={focused} name="Edit" icon="edit" onPress={() => acts.edit(message.id)} />}
       {(message.own || canModerate) && !readOnly && (
-        <Tool name="Delete" icon="trash" onPress={() => acts.remove(message)} />
+        <Tool tab={focused} name="Delete" icon="trash" onPress={() => acts.remove(message)} />
       )}
     </div>
   );
 }
 
 function Tool({
+  tab,
   name,
   icon,
   onPress,
 }: {
+  /** Only in the row that has the focus are they stops of the Tab key. */
+  readonly tab: boolean;
   readonly name: string;
   readonly icon: IconName;
   readonly onPress: () => void;
 }) {
   return (
-    <button type="button" className="icon-button" aria-label={name} title={name} onClick={onPress}>
+    <button
+      type="button"
+      className="icon-button"
+      tabIndex={tab ? 0 : -1}
+      aria-label={name}
+      title={name}
+      onClick={onPress}
+    >
       <Icon name={icon} />
     </button>
   );

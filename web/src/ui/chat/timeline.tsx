@@ -38,7 +38,9 @@ export function Timeline({ room, me, newLine, editing, acts, onAtEnd, handle }: 
   const keeper = useRef<Keeper>(null);
   const [atEnd, setAtEnd] = useState(true);
   const [leftAt, setLeftAt] = useState<string | null>(null);
-  const [active, setActive] = useState<string | null>(null);
+  // The row under the mouse and the row with the focus (or under a finger) each show what can be done with them.
+  const [hovered, setHovered] = useState<string | null>(null);
+  const [focused, setFocused] = useState<string | null>(null);
   const [flash, setFlash] = useState<string | null>(null);
   const latest = useLatest({ room, newLine, onAtEnd, atEnd });
 
@@ -134,7 +136,7 @@ export function Timeline({ room, me, newLine, editing, acts, onAtEnd, handle }: 
   };
 
   const lastKey = items.findLast((item) => item.kind === 'message' || item.kind === 'pending')?.key;
-  const tabStop = items.some((item) => item.key === active) ? active : lastKey;
+  const tabStop = items.some((item) => item.key === focused) ? focused : lastKey;
   const waiting = atEnd ? 0 : countAfter(room.rows, leftAt);
 
   return (
@@ -145,8 +147,8 @@ export function Timeline({ room, me, newLine, editing, acts, onAtEnd, handle }: 
         ref={scroller}
         onScroll={onScroll}
         onKeyDown={onKeyDown}
-        onBlur={(event) => !event.currentTarget.contains(event.relatedTarget) && setActive(null)}
-        onPointerLeave={(event) => event.pointerType === 'mouse' && setActive(null)}
+        onBlur={(event) => !event.currentTarget.contains(event.relatedTarget) && setFocused(null)}
+        onPointerLeave={(event) => event.pointerType === 'mouse' && setHovered(null)}
       >
         <Keeper ref={keeper} scroller={scroller} list={list}>
           <ol className="timeline-list" ref={list} aria-label={`Messages in ${room.summary.label}`}>
@@ -166,7 +168,8 @@ export function Timeline({ room, me, newLine, editing, acts, onAtEnd, handle }: 
                 item={item}
                 now={now}
                 me={me}
-                active={item.key === active}
+                active={item.key === hovered || item.key === focused}
+                focused={item.key === focused}
                 tabStop={item.key === tabStop}
                 editing={item.kind === 'message' && item.message.id === editing}
                 flash={item.kind === 'message' && item.message.id === flash}
@@ -174,7 +177,8 @@ export function Timeline({ room, me, newLine, editing, acts, onAtEnd, handle }: 
                 canModerate={room.summary.role === 'owner' || room.summary.role === 'moderator'}
                 readOnly={room.summary.archived}
                 acts={acts}
-                onActive={setActive}
+                onHover={setHovered}
+                onFocus={setFocused}
               />
             ))}
           </ol>
@@ -201,6 +205,7 @@ interface ItemRowProps {
   readonly now: number;
   readonly me: { readonly id: string; readonly username: string };
   readonly active: boolean;
+  readonly focused: boolean;
   readonly tabStop: boolean;
   readonly editing: boolean;
   readonly flash: boolean;
@@ -208,7 +213,8 @@ interface ItemRowProps {
   readonly canModerate: boolean;
   readonly readOnly: boolean;
   readonly acts: Acts;
-  readonly onActive: (key: string) => void;
+  readonly onHover: (key: string) => void;
+  readonly onFocus: (key: string) => void;
 }
 
 const ItemRow = memo(
