@@ -28,6 +28,7 @@ mod accounts;
 mod admin;
 pub mod extract;
 mod gate;
+mod handshake;
 mod info;
 mod members;
 mod messages;
@@ -44,6 +45,7 @@ mod users;
 mod views;
 
 pub use gate::{Caller, LoggedIn, Superuser, check_origin, logged_in};
+pub use handshake::{Handshake, bad_address};
 pub use openapi::document;
 pub use problem::Problem;
 pub use stats::{Gauges, Stats};

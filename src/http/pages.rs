@@ -3,14 +3,21 @@
 //! Files below `assets/` have their content's hash in their name and never change; pages are asked for anew each time
 //! and answered 304 while they are the same. A build without the client says how to make one.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use parking_lot::Mutex;
 use rust_embed::RustEmbed;
 
 use super::Http;
@@ -104,15 +111,84 @@ fn file(name: &str, headers: &HeaderMap) -> Option<Response> {
         );
     }
     let kind = file.metadata.mimetype();
-    let kind = if kind.starts_with("text/") || kind.ends_with("javascript") || kind.ends_with("json") {
+    let text = kind.starts_with("text/") || ["javascript", "json", "svg+xml"].iter().any(|end| kind.ends_with(end));
+    let kind = if text {
         format!("{kind}; charset=utf-8")
     } else {
         kind.to_owned()
     };
-    let headers = [(CONTENT_TYPE, kind), (CACHE_CONTROL, caching.to_owned()), (ETAG, tag)];
-    let body = match file.data {
-        std::borrow::Cow::Borrowed(bytes) => axum::body::Bytes::from_static(bytes),
-        std::borrow::Cow::Owned(bytes) => axum::body::Bytes::from(bytes),
+    let asked = [(CONTENT_TYPE, kind), (CACHE_CONTROL, caching.to_owned()), (ETAG, tag)];
+    let bytes = match file.data {
+        Cow::Borrowed(bytes) => Bytes::from_static(bytes),
+        Cow::Owned(bytes) => Bytes::from(bytes),
     };
-    Some((headers, body).into_response())
+    if text && takes_gzip(headers) {
+        let encoded = [(CONTENT_ENCODING, "gzip"), (VARY, "accept-encoding")];
+        return Some((asked, encoded, gzipped(name, &bytes)).into_response());
+    }
+    Some((asked, bytes).into_response())
+}
+
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let accepted = headers
+        .get_all(ACCEPT_ENCODING)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|coding| {
+        let (name, quality) = coding.split_once(';').unwrap_or((coding, "q=1"));
+        let refused = matches!(quality.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000");
+        name.trim().eq_ignore_ascii_case("gzip") && !refused
+    })
+}
+
+/// The file compressed as well as can be: done once for each file, since all browsers ask for the same.
+fn gzipped(name: &str, bytes: &Bytes) -> Bytes {
+    static DONE: LazyLock<Mutex<HashMap<String, Bytes>>> = LazyLock::new(Mutex::default);
+    if let Some(done) = DONE.lock().get(name) {
+        return done.clone();
+    }
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    // Writing into memory does not fail; were it to, what came out would be an honest, if empty, file.
+    let done = Bytes::from(
+        encoder
+            .write_all(bytes)
+            .and_then(|()| encoder.finish())
+            .unwrap_or_default(),
+    );
+    DONE.lock().insert(name.to_owned(), done.clone());
+    done
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    #[test]
+    fn files_are_compressed_once_and_read_back_the_same() {
+        let bytes = Bytes::from("some text ".repeat(1_000));
+        let (first, second) = (gzipped("test", &bytes), gzipped("test", &bytes));
+        assert_eq!(first.as_ptr(), second.as_ptr());
+        let mut read = String::new();
+        flate2::read::GzDecoder::new(&first[..])
+            .read_to_string(&mut read)
+            .unwrap();
+        assert_eq!(read.as_bytes(), bytes);
+    }
+
+    #[test]
+    fn gzip_is_for_those_who_take_it() {
+        for (accept, takes) in [
+            ("gzip", true),
+            ("br, GZIP;q=0.5", true),
+            ("br", false),
+            ("gzip;q=0", false),
+            ("", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT_ENCODING, accept.parse().unwrap());
+            assert_eq!(takes_gzip(&headers), takes, "{accept}");
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -120,7 +121,11 @@ impl TestApp {
         let world = World::new();
         let clock = Arc::new(SystemTime);
         let throttles: Arc<dyn Throttle> = if wish.throttled {
-            Arc::new(LocalThrottles::new())
+            // Time stands still, so that nothing recovers during a test.
+            Arc::new(LocalThrottles::with(
+                limits::THROTTLE_KEYS_MAX,
+                Arc::new(|| Duration::ZERO),
+            ))
         } else {
             Arc::new(Off)
         };
@@ -143,6 +148,12 @@ impl TestApp {
         });
         let router = router(http.clone(), world.sessions.clone(), wish.sockets);
         Self { world, http, router }
+    }
+
+    /// The same server with these upgrade routes.
+    pub(super) fn and_sockets(self, sockets: Router) -> Self {
+        let router = router(self.http.clone(), self.world.sessions.clone(), sockets);
+        Self { router, ..self }
     }
 
     pub(super) async fn send(&self, mut request: Request<Body>) -> Answer {

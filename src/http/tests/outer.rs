@@ -180,3 +180,31 @@ async fn answers_are_compressed_for_who_wants_it() {
     assert_eq!(zipped.header("content-encoding"), "gzip");
     assert!(zipped.bytes.len() * 4 < plain.bytes.len());
 }
+
+#[tokio::test]
+async fn a_handshake_needs_our_origin_a_session_and_patience() {
+    use crate::http::Handshake;
+
+    let throttled = TestApp::with(Wish {
+        throttled: true,
+        sockets: Router::new(),
+        ..Wish::default()
+    })
+    .await;
+    let answer = |Handshake(me): Handshake| async move { me.user.name.to_string() };
+    let sockets = Router::new()
+        .route("/ws", get(answer))
+        .with_state(throttled.http.clone());
+    let app = throttled.and_sockets(sockets);
+    let ann = app.with_user("ann").await;
+    app.nobody().get("/ws").await.problem(401, "not_logged_in");
+    let foreign = [("cookie", ann.cookie.as_str()), ("origin", "https://evil.example")];
+    app.ask("GET", "/ws", &foreign, None).await.problem(403, "bad_origin");
+    for _ in 0..limits::HANDSHAKE_USER.burst {
+        let answer = ann.get("/ws").await;
+        assert_eq!((answer.status.as_u16(), answer.bytes.as_slice()), (200, &b"ann"[..]));
+    }
+    let answer = ann.get("/ws").await;
+    assert!(!answer.header("retry-after").is_empty());
+    answer.problem(429, "rate_limited");
+}
