@@ -206,10 +206,6 @@ export class ModelServer {
     const frame = JSON.parse(data) as Record<string, unknown>;
     this.frames.push(frame);
     const answer = (more: Record<string, unknown>) => this.push(socket, { ref: frame.ref, ...more });
-    if (frame.type === 'ping') {
-      answer({ type: 'pong' });
-      return true;
-    }
     const wanted = String(frame.room).toLowerCase();
     let room = [...this.rooms.values()].find((one) => one.id === wanted || one.name.toLowerCase() === wanted);
     if (frame.type === 'join') {
@@ -219,7 +215,7 @@ export class ModelServer {
       return true;
     }
     if (room === undefined || !socket.joined.has(room.id)) {
-      answer({ type: 'error', code: 'not_joined', detail: 'join first' });
+      answer(frame.type === 'ping' ? { type: 'pong' } : { type: 'error', code: 'not_joined', detail: 'join first' });
       return true;
     }
     const named = { room: room.name, room_id: room.id };
