@@ -23,7 +23,16 @@ export default function Details({ roomId }: { readonly roomId: string }) {
   const { summary } = room;
   const close = () => (phone ? window.history.back() : go(addressOf(summary), { replace: true }));
   return (
-    <aside className="details" aria-label={`About ${summary.label}`}>
+    // Escape closes the panel from wherever the focus is in it.
+    <aside
+      className="details"
+      aria-label={`About ${summary.label}`}
+      onKeyDown={(event) => {
+        if (event.key !== 'Escape' || event.defaultPrevented) return;
+        event.preventDefault();
+        close();
+      }}
+    >
       <header className="details-head">
         <button type="button" className="icon-button only-phone" aria-label="Back to the messages" onClick={close}>
           <Icon name="back" />

@@ -3,6 +3,7 @@
 
 import { memo, type PointerEvent } from 'react';
 import type { ChatMessage } from '../../client';
+import { SPOKEN_CHARS } from '../logic/limits';
 import type { Item } from '../logic/rows';
 import { oneLine } from '../logic/text';
 import { clock, exact } from '../logic/time';
@@ -70,7 +71,7 @@ export function MessageRow(props: MessageRowProps) {
       onPointerEnter={(event) => event.pointerType === 'mouse' && onHover(item.key)}
       onPointerUp={touch}
       onFocus={() => onFocus(item.key)}
-      aria-label={`${message?.author ?? me.username}, ${clock(at)}`}
+      aria-label={spoken(message?.author ?? me.username, at, message, pending?.text)}
     >
       {replyId !== null && message?.deleted !== true && <Quote id={replyId} replied={replied} onShow={acts.show} />}
       {item.head && (
@@ -108,6 +109,12 @@ export function MessageRow(props: MessageRowProps) {
       {active && message !== null && !message.deleted && !editing && <Tools {...props} message={message} />}
     </li>
   );
+}
+
+/** What is read out when the row takes the focus. */
+function spoken(author: string, at: number, message: ChatMessage | null, text: string | undefined): string {
+  const said = message?.deleted === true ? 'deleted' : oneLine(message?.text ?? text ?? '', SPOKEN_CHARS);
+  return `${author}, ${clock(at)}: ${said}`;
 }
 
 function Tools({

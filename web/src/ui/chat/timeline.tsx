@@ -159,7 +159,7 @@ export function Timeline({ room, me, newLine, editing, acts, onAtEnd, handle }: 
                   onRetry={() => void client.loadOlder(roomId).catch(() => undefined)}
                 />
               ) : (
-                <Beginning room={room.summary} empty={room.rows.length === 0} />
+                room.status !== 'gone' && <Beginning room={room.summary} empty={room.rows.length === 0} />
               )}
             </li>
             {items.map((item) => (

@@ -35,3 +35,5 @@ export const LARGE_EMOJI = 12;
 export const QUOTE_CHARS = 140;
 /** Rooms of one kind that the sidebar shows before somebody asks for all. */
 export const SIDEBAR_ROOMS = 20;
+/** Characters of a message that are read out when its row takes the focus. */
+export const SPOKEN_CHARS = 500;
