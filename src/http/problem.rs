@@ -24,7 +24,7 @@ pub struct Problem {
     field: Option<Box<str>>,
 }
 
-/// The document of a [`Problem`].
+/// Why a request was not done (RFC 9457).
 #[derive(Serialize, ToSchema)]
 struct Document<'a> {
     /// Names the kind of problem: `urn:natter:` and the code.
@@ -193,6 +193,21 @@ impl Problem {
                 "internal",
                 "the server has a defect and could not do this: please report it",
             ),
+        }
+    }
+
+    /// What problems of a status are about, where several codes share it in general words.
+    #[must_use]
+    pub(super) fn title_of(status: &str) -> &'static str {
+        match status {
+            "401" => "Not logged in, or wrong credentials",
+            "403" => "Not allowed",
+            "409" => "It is in the way of something that exists",
+            "422" => "A field is missing, of the wrong kind or out of bounds",
+            status => CODES
+                .iter()
+                .find(|row| row.1.to_string() == status)
+                .map_or("A problem", |row| row.2),
         }
     }
 

@@ -79,7 +79,7 @@ pub struct With {
     /// Whether they have a connection now.
     online: bool,
     /// When they last had one; null if never.
-    #[schema(value_type = Option<String>, format = "date-time")]
+    #[schema(value_type = Option<String>, format = "date-time", required)]
     last_seen: Option<Timestamp>,
 }
 
@@ -101,13 +101,13 @@ pub struct RoomView {
     #[schema(value_type = String, format = "uuid")]
     id: RoomId,
     /// Null for a direct conversation.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, required)]
     name: Option<Name>,
     title: String,
     #[schema(value_type = Kind)]
     kind: RoomKind,
     /// Null if you are not in it.
-    #[schema(value_type = Option<RoleName>)]
+    #[schema(value_type = Option<RoleName>, required)]
     role: Option<Role>,
     members: u64,
     /// Others' messages after your read marker; 100 means 100 or more.
@@ -115,10 +115,10 @@ pub struct RoomView {
     /// Those of them that name you.
     mentions: u32,
     /// Your read marker.
-    #[schema(value_type = Option<String>, format = "uuid")]
+    #[schema(value_type = Option<String>, format = "uuid", required)]
     read: Option<EventId>,
     /// The newest message.
-    #[schema(value_type = Option<String>, format = "uuid")]
+    #[schema(value_type = Option<String>, format = "uuid", required)]
     last: Option<EventId>,
     #[schema(value_type = String, format = "date-time")]
     created_at: Timestamp,

@@ -32,7 +32,7 @@ struct AuditLine {
     /// Their name at that time.
     actor: String,
     /// Who did it; null for the command line.
-    #[schema(value_type = Option<String>, format = "uuid")]
+    #[schema(value_type = Option<String>, format = "uuid", required)]
     actor_id: Option<UserId>,
     /// What was done, as a stable word such as `user.disable`.
     action: String,

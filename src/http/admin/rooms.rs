@@ -33,7 +33,7 @@ struct AdminRoom {
     #[schema(value_type = String, format = "uuid")]
     id: RoomId,
     /// Null for a direct conversation.
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, required)]
     name: Option<Name>,
     title: String,
     #[schema(value_type = Kind)]

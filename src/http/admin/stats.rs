@@ -39,10 +39,13 @@ struct Figures {
     /// The last hour, minute by minute.
     curves: Curves,
     /// Memory in use; null where the system does not tell.
+    #[schema(required)]
     memory_bytes: Option<u64>,
     /// Processor time used since the start; null where the system does not tell.
+    #[schema(required)]
     cpu_seconds: Option<f64>,
     /// Files and sockets open; null where the system does not tell.
+    #[schema(required)]
     open_files: Option<u64>,
     #[schema(value_type = String, format = "date-time")]
     started_at: Timestamp,

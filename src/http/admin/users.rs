@@ -41,7 +41,7 @@ struct Account {
     #[schema(value_type = String, format = "date-time")]
     created_at: Timestamp,
     /// When it last had a WebSocket; null if never.
-    #[schema(value_type = Option<String>, format = "date-time")]
+    #[schema(value_type = Option<String>, format = "date-time", required)]
     last_seen: Option<Timestamp>,
     /// Whether it has one now.
     online: bool,
