@@ -1,7 +1,7 @@
 // One message, sent or on its way. Both are drawn by the same component under the same key, so that a message that
 // is acknowledged changes its colour and nothing else.
 
-import { memo, type PointerEvent } from 'react';
+import { memo, type PointerEvent, useState } from 'react';
 import type { ChatMessage } from '../../client';
 import { SPOKEN_CHARS } from '../logic/limits';
 import type { Item } from '../logic/rows';
@@ -28,7 +28,6 @@ export interface Acts {
 interface MessageRowProps {
   readonly item: Extract<Item, { kind: 'message' | 'pending' }>;
   readonly me: { readonly id: string; readonly username: string };
-  readonly active: boolean;
   readonly focused: boolean;
   readonly tabStop: boolean;
   readonly editing: boolean;
@@ -37,12 +36,14 @@ interface MessageRowProps {
   readonly canModerate: boolean;
   readonly readOnly: boolean;
   readonly acts: Acts;
-  readonly onHover: (key: string) => void;
   readonly onFocus: (key: string) => void;
 }
 
 export function MessageRow(props: MessageRowProps) {
-  const { item, me, active, tabStop, editing, flash, replied, acts, onHover, onFocus } = props;
+  const { item, me, focused, tabStop, editing, flash, replied, acts, onFocus } = props;
+  // Known to this row alone, so that a mouse that moves over a thousand rows draws two of them.
+  const [hovered, setHovered] = useState(false);
+  const active = hovered || focused;
   const message = item.kind === 'message' ? item.message : null;
   const pending = item.kind === 'pending' ? item.pending : null;
   const at = message?.at ?? pending?.at ?? 0;
@@ -68,7 +69,8 @@ export function MessageRow(props: MessageRowProps) {
       data-id={message?.id}
       // Rows take the focus, so that what can be done with them is reached by keyboard.
       tabIndex={tabStop ? 0 : -1}
-      onPointerEnter={(event) => event.pointerType === 'mouse' && onHover(item.key)}
+      onPointerEnter={(event) => event.pointerType === 'mouse' && setHovered(true)}
+      onPointerLeave={() => setHovered(false)}
       onPointerUp={touch}
       onFocus={() => onFocus(item.key)}
       aria-label={spoken(message?.author ?? me.username, at, message, pending?.text)}

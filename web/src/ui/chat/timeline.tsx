@@ -38,8 +38,7 @@ export function Timeline({ room, me, newLine, editing, acts, onAtEnd, handle }: 
   const keeper = useRef<Keeper>(null);
   const [atEnd, setAtEnd] = useState(true);
   const [leftAt, setLeftAt] = useState<string | null>(null);
-  // The row under the mouse and the row with the focus (or under a finger) each show what can be done with them.
-  const [hovered, setHovered] = useState<string | null>(null);
+  // The row with the focus, or the one last touched.
   const [focused, setFocused] = useState<string | null>(null);
   const [flash, setFlash] = useState<string | null>(null);
   const latest = useLatest({ room, newLine, onAtEnd, atEnd });
@@ -148,7 +147,6 @@ export function Timeline({ room, me, newLine, editing, acts, onAtEnd, handle }: 
         onScroll={onScroll}
         onKeyDown={onKeyDown}
         onBlur={(event) => !event.currentTarget.contains(event.relatedTarget) && setFocused(null)}
-        onPointerLeave={(event) => event.pointerType === 'mouse' && setHovered(null)}
       >
         <Keeper ref={keeper} scroller={scroller} list={list}>
           <ol className="timeline-list" ref={list} aria-label={`Messages in ${room.summary.label}`}>
@@ -168,7 +166,6 @@ export function Timeline({ room, me, newLine, editing, acts, onAtEnd, handle }: 
                 item={item}
                 now={now}
                 me={me}
-                active={item.key === hovered || item.key === focused}
                 focused={item.key === focused}
                 tabStop={item.key === tabStop}
                 editing={item.kind === 'message' && item.message.id === editing}
@@ -177,7 +174,6 @@ export function Timeline({ room, me, newLine, editing, acts, onAtEnd, handle }: 
                 canModerate={room.summary.role === 'owner' || room.summary.role === 'moderator'}
                 readOnly={room.summary.archived}
                 acts={acts}
-                onHover={setHovered}
                 onFocus={setFocused}
               />
             ))}
@@ -204,7 +200,6 @@ interface ItemRowProps {
   readonly item: Item;
   readonly now: number;
   readonly me: { readonly id: string; readonly username: string };
-  readonly active: boolean;
   readonly focused: boolean;
   readonly tabStop: boolean;
   readonly editing: boolean;
@@ -213,7 +208,6 @@ interface ItemRowProps {
   readonly canModerate: boolean;
   readonly readOnly: boolean;
   readonly acts: Acts;
-  readonly onHover: (key: string) => void;
   readonly onFocus: (key: string) => void;
 }
 
