@@ -2,12 +2,12 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{archive, createsuperuser, healthcheck, seed, smoke};
+use crate::commands::{archive, bench, createsuperuser, healthcheck, seed, smoke};
 use crate::config::Flags;
 
 /// A chat server: `natter` alone serves on 127.0.0.1:8080 and keeps its data in ./data
 #[derive(Debug, Clone, Parser)]
-#[command(name = "natter", version, about, max_term_width = 120)]
+#[command(name = "natter", version, max_term_width = 120)]
 pub struct Cli {
     #[command(flatten)]
     flags: Flags,
@@ -28,6 +28,8 @@ pub enum Command {
     Healthcheck(With<healthcheck::Arguments>),
     /// Walk through a running server as two clients would: log in, send, receive, read history
     Smoke(smoke::Arguments),
+    /// Put a load on a running server and count what becomes of every message
+    Bench(bench::Arguments),
     /// Fill the store with users, sessions, rooms and messages for load tests
     Seed(With<seed::Arguments>),
     /// Write the whole store to an archive; works beside a running server
@@ -52,7 +54,7 @@ impl Cli {
     #[must_use]
     pub fn split(self) -> (Option<Command>, Flags) {
         let inner = match &self.command {
-            None | Some(Command::Smoke(_)) => Flags::default(),
+            None | Some(Command::Smoke(_) | Command::Bench(_)) => Flags::default(),
             Some(Command::Check(flags) | Command::Migrate(flags)) => flags.clone(),
             Some(Command::Createsuperuser(with)) => with.flags.clone(),
             Some(Command::Healthcheck(with)) => with.flags.clone(),

@@ -1,13 +1,14 @@
 //! The program: reads the command line and the configuration, starts logging, and hands over to the command.
 #![forbid(unsafe_code)]
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser as _};
 use natter::cli::{Cli, Command};
-use natter::commands::{archive, check, createsuperuser, healthcheck, migrate, seed, smoke};
-use natter::config::Config;
+use natter::commands::{archive, bench, check, createsuperuser, healthcheck, migrate, seed, smoke};
+use natter::config::{Config, Flags};
 use natter::telemetry;
 
 #[global_allocator]
@@ -37,28 +38,35 @@ fn run() -> anyhow::Result<ExitCode> {
         Cli::command().print_help()?;
         return Ok(ExitCode::from(2));
     };
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = runtime.enable_all();
-    if let Command::Smoke(arguments) = &command {
-        return runtime.build()?.block_on(smoke::run(arguments));
+    match command {
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Smoke(arguments) => runtime(None)?.block_on(smoke::run(&arguments)),
+        Command::Check(_) => configured(&flags, async |config| check::run(config).await),
+        Command::Migrate(_) => configured(&flags, async |config| migrate::run(config).await),
+        Command::Createsuperuser(with) => {
+            configured(&flags, async |config| createsuperuser::run(config, &with.own).await)
+        }
+        Command::Healthcheck(with) => configured(&flags, async |config| healthcheck::run(config, &with.own).await),
+        Command::Seed(with) => configured(&flags, async |config| seed::run(config, &with.own).await),
+        Command::Export(with) => configured(&flags, async |config| archive::export(config, &with.own).await),
+        Command::Import(with) => configured(&flags, async |config| archive::import(config, &with.own).await),
     }
-    let config = Config::load(&flags, std::env::vars_os()).context("the configuration is wrong")?;
-    if let Some(threads) = config.threads {
-        runtime.worker_threads(threads.get());
-    }
-    telemetry::start(config.log_format, &config.log_filter)?;
-    runtime.build()?.block_on(dispatch(&command, &config))
 }
 
-async fn dispatch(command: &Command, config: &Config) -> anyhow::Result<ExitCode> {
-    match command {
-        Command::Check(_) => check::run(config).await,
-        Command::Migrate(_) => migrate::run(config).await,
-        Command::Createsuperuser(with) => createsuperuser::run(config, &with.own).await,
-        Command::Healthcheck(with) => healthcheck::run(config, &with.own).await,
-        Command::Smoke(arguments) => smoke::run(arguments).await,
-        Command::Seed(with) => seed::run(config, &with.own).await,
-        Command::Export(with) => archive::export(config, &with.own).await,
-        Command::Import(with) => archive::import(config, &with.own).await,
+/// Runs a command that needs the configuration, with logging as it says.
+fn configured(
+    flags: &Flags,
+    command: impl AsyncFnOnce(&Config) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
+    let config = Config::load(flags, std::env::vars_os()).context("the configuration is wrong")?;
+    telemetry::start(config.log_format, &config.log_filter)?;
+    runtime(config.threads)?.block_on(command(&config))
+}
+
+fn runtime(threads: Option<NonZeroUsize>) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = threads {
+        builder.worker_threads(threads.get());
     }
+    builder.enable_all().build()
 }

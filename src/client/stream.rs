@@ -8,7 +8,7 @@ use super::{Error, PATIENCE, Result, Target, shortened};
 /// The key of RFC 6455's own example and what it is answered with: a fixed pair spares this client a SHA-1, and the
 /// key is no secret.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-const ACCEPT: &str = "s3pPLBMiTxaQ9kYGzzhZRbK+xOo=";
+const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 /// The largest head of an answer, in bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// The largest frame that is taken from a server, in bytes.

@@ -4,6 +4,7 @@
 //! any client does.
 
 pub mod archive;
+pub mod bench;
 pub mod check;
 pub mod createsuperuser;
 pub mod healthcheck;

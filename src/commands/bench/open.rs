@@ -1,0 +1,104 @@
+//! Opens the connections of a load: users, handshakes, and waiting until each room is live.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use crate::client::{PATIENCE, Target};
+use crate::commands::seed;
+
+use super::connection::{Connection, Load};
+use super::plan::Plan;
+use super::{Arguments, LOOK};
+
+/// Handshakes under way at once.
+const HANDSHAKES_AT_ONCE: usize = 64;
+/// Users that are registered where no file gives any: each costs the server a password's hash.
+const REGISTERED_MAX: usize = 10;
+/// Connections from one address of this machine; each has some 28,000 ports.
+const PER_ADDRESS: usize = 20_000;
+
+/// The cookies that the connections use in turn.
+pub(super) async fn cookies(target: &Target, arguments: &Arguments, plan: &Plan) -> anyhow::Result<Vec<String>> {
+    if let Some(path) = &arguments.users_file {
+        let users = seed::read_users(path, plan.connections)?;
+        ensure!(!users.is_empty(), "{} holds no users", path.display());
+        return Ok(users.into_iter().map(|user| user.cookie).collect());
+    }
+    let mut cookies = Vec::new();
+    for number in 0..plan.connections.min(REGISTERED_MAX) {
+        let name = format!("bench-{:08x}-{number}", plan.run);
+        let session = target
+            .register(&name, &format!("{:032x}", rand::random::<u128>()))
+            .await;
+        let advice = "can't register a user; is the server started with --limits off and --registration open?";
+        cookies.push(session.context(advice)?.cookie);
+    }
+    Ok(cookies)
+}
+
+/// Opens all connections and waits until each has its room.
+pub(super) async fn all(
+    target: &Target,
+    arguments: &Arguments,
+    load: &Arc<Load>,
+    cookies: &[String],
+) -> anyhow::Result<Vec<Connection>> {
+    let plan = &load.plan;
+    let several = plan.connections > PER_ADDRESS && target.is_loopback();
+    let open = |number: usize| async move {
+        let path = format!("/ws/chat/{}{}/?latest=0", arguments.room_prefix, plan.room(number));
+        let from = several.then(|| source(number));
+        let upgraded = target.upgrade(&path, &cookies[number % cookies.len()], from).await;
+        let upgraded = upgraded.with_context(|| format!("connection {number} can't be opened"))?;
+        anyhow::Ok(Connection::start(Arc::clone(load), number, upgraded))
+    };
+    // The first of each room makes it, and has it before the crowd comes.
+    let mut connections: Vec<Connection> = stream::iter(0..plan.rooms)
+        .map(open)
+        .buffered(HANDSHAKES_AT_ONCE)
+        .try_collect()
+        .await?;
+    live(load, &connections).await?;
+    let others = stream::iter(plan.rooms..plan.connections)
+        .map(open)
+        .buffered(HANDSHAKES_AT_ONCE);
+    connections.extend(others.try_collect::<Vec<_>>().await?);
+    live(load, &connections).await?;
+    Ok(connections)
+}
+
+fn source(number: usize) -> SocketAddr {
+    let last = u8::try_from(1 + number / PER_ADDRESS).unwrap_or(u8::MAX);
+    SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0))
+}
+
+async fn live(load: &Load, connections: &[Connection]) -> anyhow::Result<()> {
+    let (mut known, mut at) = (0, Instant::now());
+    loop {
+        let live = load.live.load(Ordering::Relaxed);
+        if live >= connections.len() as u64 {
+            return Ok(());
+        }
+        if load.errors.load(Ordering::Relaxed) > 0 {
+            let codes = connections
+                .iter()
+                .flat_map(|c| c.tally.lock().errors.keys().cloned().collect::<Vec<_>>());
+            bail!("a room can't be joined: {}", codes.collect::<Vec<_>>().join(", "));
+        }
+        if live > known {
+            (known, at) = (live, Instant::now());
+        }
+        let patience = PATIENCE + Duration::from_secs(20);
+        ensure!(
+            at.elapsed() < patience,
+            "only {live} of {} connections have their room after {patience:?}",
+            connections.len()
+        );
+        tokio::time::sleep(LOOK).await;
+    }
+}
