@@ -5,6 +5,7 @@
 //! upgraded connection leaves here, with its [`Place`] in the request's extensions so that it still counts.
 
 mod client;
+mod measure;
 mod share;
 
 use std::convert::Infallible;
@@ -24,6 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::ServiceExt as _;
 
 pub use client::client_address;
+pub use measure::measured;
 pub use share::announcement;
 
 use crate::limits;

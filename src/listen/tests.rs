@@ -150,3 +150,27 @@ async fn a_silent_connection_ends_by_itself() {
     );
     read.await.expect("the head's time limit was not kept").unwrap();
 }
+
+#[tokio::test]
+async fn requests_are_counted_by_their_route_and_never_by_what_clients_invent() {
+    let metrics = Arc::new(Metrics::new());
+    let router = Router::new().route("/rooms/{room}", get(|| async { "" }));
+    let server = start(measured(router, Arc::clone(&metrics)));
+    for path in ["/rooms/a", "/rooms/b", "/invented/1", "/invented/2"] {
+        ask(
+            server.address,
+            &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+        )
+        .await;
+    }
+    let text = metrics.text().unwrap();
+    assert!(
+        text.contains("natter_http_requests_total{route=\"/rooms/{room}\",status=\"200\"} 2\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("natter_http_requests_total{route=\"unmatched\",status=\"404\"} 2\n"),
+        "{text}"
+    );
+    assert!(!text.contains("invented"), "{text}");
+}

@@ -205,4 +205,25 @@ mod tests {
             assert!(value >= 0.0 && (name.contains("cpu") || value > 0.0), "{line}");
         }
     }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_document_lists_every_family_as_it_is() {
+        let metrics = Metrics::new();
+        metrics.http_requests.count("/", 200);
+        metrics.http_seconds.observe("/", 0.1);
+        let mut expected = Vec::new();
+        for family in metrics.registry.gather() {
+            let kind = format!("{:?}", family.get_field_type()).to_lowercase();
+            expected.push(format!("| `{}` | {kind} | {} |", family.name(), family.help()));
+        }
+        let document = include_str!("../../docs/operations.md");
+        let is_row = |line: &&str| {
+            ["| `natter_", "| `process_"]
+                .iter()
+                .any(|begin| line.starts_with(begin))
+        };
+        let table: Vec<&str> = document.lines().filter(is_row).collect();
+        assert_eq!(table, expected, "the table should read:\n{}", expected.join("\n"));
+    }
 }
