@@ -1,6 +1,6 @@
 // Editing a message where it stands. What is typed is kept until it is saved or given up.
 
-import { useLayoutEffect, useRef, useState } from 'react';
+import { useEffect, useLayoutEffect, useRef, useState } from 'react';
 import { explain } from '../parts/explain';
 import { grow } from './grow';
 
@@ -18,11 +18,12 @@ export function EditBox({ text, onSave, onCancel }: EditBoxProps) {
 
   // biome-ignore lint/correctness/useExhaustiveDependencies: the height follows the text.
   useLayoutEffect(() => grow(field.current), [value]);
-  useLayoutEffect(() => {
+  // After the list has settled where it stands: the message may be far above.
+  useEffect(() => {
     const area = field.current;
-    area?.focus();
+    area?.focus({ preventScroll: true });
     area?.setSelectionRange(area.value.length, area.value.length);
-    area?.scrollIntoView({ block: 'nearest' });
+    area?.closest('li')?.scrollIntoView({ block: 'nearest' });
   }, []);
 
   const save = async () => {

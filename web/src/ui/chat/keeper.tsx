@@ -16,7 +16,7 @@ interface Place {
 }
 
 interface Props {
-  readonly scroller: RefObject<HTMLDivElement | null>;
+  /** The element whose children are the rows; its parent scrolls. */
   readonly list: RefObject<HTMLElement | null>;
   readonly children: ReactNode;
 }
@@ -25,12 +25,18 @@ export class Keeper extends Component<Props> {
   /** True while the reader is at the end. */
   atEnd = true;
   #places: readonly Place[] = [];
+  /** Scroll position that is accounted for. Another one means that somebody scrolled and the event is yet to come. */
+  #top = 0;
   #observer: ResizeObserver | null = null;
 
   override componentDidMount(): void {
-    this.#observer = new ResizeObserver(() => this.restore());
-    const { scroller, list } = this.props;
-    if (scroller.current !== null) this.#observer.observe(scroller.current);
+    this.#observer = new ResizeObserver(() => {
+      this.#heed();
+      this.restore();
+    });
+    const { list } = this.props;
+    const scroller = this.#scroller();
+    if (scroller !== null) this.#observer.observe(scroller);
     if (list.current !== null) this.#observer.observe(list.current);
     this.restore();
   }
@@ -40,6 +46,7 @@ export class Keeper extends Component<Props> {
   }
 
   override getSnapshotBeforeUpdate(): null {
+    this.#heed();
     this.remember();
     return null;
   }
@@ -50,7 +57,7 @@ export class Keeper extends Component<Props> {
 
   /** Measures where the rows on screen stand: after every scroll, and before every change. */
   remember(): void {
-    const scroller = this.props.scroller.current;
+    const scroller = this.#scroller();
     if (scroller === null) return;
     const top = scroller.getBoundingClientRect().top;
     const height = scroller.clientHeight;
@@ -66,10 +73,11 @@ export class Keeper extends Component<Props> {
   }
 
   restore(): void {
-    const scroller = this.props.scroller.current;
+    const scroller = this.#scroller();
     if (scroller === null) return;
     if (this.atEnd) {
       scroller.scrollTop = scroller.scrollHeight;
+      this.#top = scroller.scrollTop;
       this.remember();
       return;
     }
@@ -81,14 +89,16 @@ export class Keeper extends Component<Props> {
       if (Math.abs(moved) >= 0.5) scroller.scrollTop += moved;
       break;
     }
+    this.#top = scroller.scrollTop;
     this.remember();
   }
 
   /** Reads from the scroll position whether the reader is at the end. */
   settle(): boolean {
-    const scroller = this.props.scroller.current;
+    const scroller = this.#scroller();
     if (scroller === null) return this.atEnd;
     this.atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight <= END_SLACK;
+    this.#top = scroller.scrollTop;
     this.remember();
     return this.atEnd;
   }
@@ -105,6 +115,16 @@ export class Keeper extends Component<Props> {
   /** The first row on screen, or null. */
   firstVisible(): string | null {
     return this.#places[0]?.key ?? null;
+  }
+
+  /** Not through a reference of its own: those of outer elements are set only after this component has mounted. */
+  #scroller(): HTMLElement | null {
+    return this.props.list.current?.parentElement ?? null;
+  }
+
+  #heed(): void {
+    const scroller = this.#scroller();
+    if (scroller !== null && Math.abs(scroller.scrollTop - this.#top) > 1) this.settle();
   }
 
   #rows(): HTMLElement[] {

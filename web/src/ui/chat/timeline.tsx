@@ -3,7 +3,7 @@
 
 import { memo, useCallback, useEffect, useImperativeHandle, useLayoutEffect, useMemo, useRef, useState } from 'react';
 import type { ChatMessage, RoomSnapshot } from '../../client';
-import { PREFETCH } from '../logic/limits';
+import { FLASH_TIME, PREFETCH } from '../logic/limits';
 import { countAfter, type Item, layout, type NewLine, newestId } from '../logic/rows';
 import { dayLabel, exactDay, since } from '../logic/time';
 import { useClient, useLatest } from '../parts/context';
@@ -104,14 +104,17 @@ export function Timeline({ room, me, newLine, editing, acts, onAtEnd, handle }: 
   // biome-ignore lint/correctness/useExhaustiveDependencies: new rows are what may need more rows.
   useEffect(fetchNear, [fetchNear, room.rows, room.hasOlder, room.loadingOlder]);
 
-  const show = useCallback((id: string) => {
-    const keep = keeper.current;
-    const row = list.current?.querySelector(`[data-id="${CSS.escape(id)}"]`);
-    if (keep === null || row === null || row === undefined) return;
-    row.scrollIntoView({ block: 'center' });
-    setFlash(id);
-    setTimeout(() => setFlash((current) => (current === id ? null : current)), 1600);
-  }, []);
+  const show = useCallback(
+    (id: string) => {
+      const row = list.current?.querySelector(`[data-id="${CSS.escape(id)}"]`);
+      if (row === null || row === undefined) return;
+      row.scrollIntoView({ block: 'center' });
+      onScroll();
+      setFlash(id);
+      setTimeout(() => setFlash((current) => (current === id ? null : current)), FLASH_TIME);
+    },
+    [onScroll],
+  );
 
   const jumpToEnd = useCallback(() => {
     keeper.current?.jumpToEnd();
@@ -130,8 +133,9 @@ export function Timeline({ room, me, newLine, editing, acts, onAtEnd, handle }: 
     const next = rows[at + (event.key === 'ArrowDown' ? 1 : -1)];
     if (at < 0 || next === undefined) return;
     event.preventDefault();
-    next.focus();
+    next.focus({ preventScroll: true });
     next.scrollIntoView({ block: 'nearest' });
+    onScroll();
   };
 
   const lastKey = items.findLast((item) => item.kind === 'message' || item.kind === 'pending')?.key;
@@ -148,7 +152,7 @@ export function Timeline({ room, me, newLine, editing, acts, onAtEnd, handle }: 
         onKeyDown={onKeyDown}
         onBlur={(event) => !event.currentTarget.contains(event.relatedTarget) && setFocused(null)}
       >
-        <Keeper ref={keeper} scroller={scroller} list={list}>
+        <Keeper ref={keeper} list={list}>
           <ol className="timeline-list" ref={list} aria-label={`Messages in ${room.summary.label}`}>
             <li className="timeline-top">
               {room.hasOlder ? (

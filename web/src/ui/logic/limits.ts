@@ -37,3 +37,5 @@ export const QUOTE_CHARS = 140;
 export const SIDEBAR_ROOMS = 20;
 /** Characters of a message that are read out when its row takes the focus. */
 export const SPOKEN_CHARS = 500;
+/** How long a message that was looked for stands out. Milliseconds. */
+export const FLASH_TIME = 1600;
