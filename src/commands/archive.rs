@@ -41,6 +41,8 @@ pub async fn export(config: &Config, arguments: &ExportArguments) -> anyhow::Res
         "there is no store at {} to export; is --data-dir right?",
         store.display()
     );
+    // Opening it tells whether this program knows its schema: of a later one it would leave things out unseen.
+    storage::open_store(config)?.close().await;
     let records = tokio::task::spawn_blocking(move || write(&store, &file)).await??;
     eprintln!("{records} records were written");
     Ok(ExitCode::SUCCESS)

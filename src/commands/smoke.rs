@@ -22,7 +22,7 @@ pub struct Arguments {
     /// The user's password
     #[arg(long, value_name = "PASSWORD")]
     pub password: Option<String>,
-    /// The room to talk in; without it a new one is made and left behind, archived by nobody
+    /// The room to talk in; without it a new one is made, and stays
     #[arg(long, value_name = "ROOM")]
     pub room: Option<String>,
 }

@@ -24,8 +24,14 @@ impl Key {
 /// What every environment variable of the server begins with.
 pub const PREFIX: &str = "NATTER_";
 
-/// Variables that are understood although they set no key.
-pub const OTHER_VARIABLES: [&str; 2] = ["NATTER_CONFIG", "NATTER_SUPERUSER_PASSWORD"];
+/// Variables that are understood although they set no key. The last two belong to the project's own tests and example
+/// client, which may start a server or run beside one.
+pub const OTHER_VARIABLES: [&str; 4] = [
+    "NATTER_CONFIG",
+    "NATTER_SUPERUSER_PASSWORD",
+    "NATTER_BIN",
+    "NATTER_PASSWORD",
+];
 
 /// Every key, in the order in which `check` and the document list them.
 pub const KEYS: [Key; 17] = [

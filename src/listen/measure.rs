@@ -7,6 +7,7 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
+use http::{Method, StatusCode};
 
 use crate::metrics::Metrics;
 
@@ -20,10 +21,33 @@ pub fn measured(router: Router, metrics: Arc<Metrics>) -> Router {
 
 async fn measure(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
     let begun = Instant::now();
+    let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
     let route = route.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
+    by_meaning(&metrics, &method, route, response.status());
     metrics.http_requests.count(route, response.status().as_u16());
     metrics.http_seconds.observe(route, begun.elapsed().as_secs_f64());
     response
+}
+
+/// Counts what a request came to where operators look for it: log-ins, registrations, refused handshakes.
+fn by_meaning(metrics: &Metrics, method: &Method, route: &str, status: StatusCode) {
+    match (method, route) {
+        (&Method::POST, "/api/session") => {
+            let outcome = match status.as_u16() {
+                200 => "ok",
+                401 => "bad_credentials",
+                429 => "throttled",
+                503 => "unavailable",
+                _ => "other",
+            };
+            metrics.logins.of(outcome).inc();
+        }
+        (&Method::POST, "/api/users") if status == StatusCode::CREATED => metrics.registrations.inc(),
+        (_, route) if route.starts_with("/ws") && status != StatusCode::SWITCHING_PROTOCOLS => {
+            metrics.handshakes_refused.of(status.as_str()).inc();
+        }
+        _ => {}
+    }
 }

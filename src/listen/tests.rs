@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::Extension;
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Notify;
 
@@ -173,4 +173,21 @@ async fn requests_are_counted_by_their_route_and_never_by_what_clients_invent() 
         "{text}"
     );
     assert!(!text.contains("invented"), "{text}");
+}
+
+#[tokio::test]
+async fn log_ins_and_refused_handshakes_are_counted_by_outcome() {
+    let metrics = Arc::new(Metrics::new());
+    let router = Router::new()
+        .route("/api/session", post(|| async { http::StatusCode::UNAUTHORIZED }))
+        .route("/api/users", post(|| async { http::StatusCode::CREATED }))
+        .route("/ws", get(|| async { http::StatusCode::TOO_MANY_REQUESTS }));
+    let server = start(measured(router, Arc::clone(&metrics)));
+    for head in ["POST /api/session", "POST /api/users", "GET /ws"] {
+        let rest = "HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        ask(server.address, &format!("{head} {rest}")).await;
+    }
+    assert_eq!(metrics.logins.of("bad_credentials").get(), 1);
+    assert_eq!(metrics.registrations.get(), 1);
+    assert_eq!(metrics.handshakes_refused.of("429").get(), 1);
 }

@@ -1,6 +1,11 @@
 //! The kinds of metric families, and how each is made and registered.
 
-use prometheus::{HistogramOpts, HistogramVec as RawHistogramVec, IntCounterVec, Opts, Registry, core::Collector};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{self, MetricFamily, MetricType};
+use prometheus::{HistogramOpts, HistogramVec as RawHistogramVec, IntCounterVec, Opts, Registry};
 
 pub use prometheus::{Histogram, IntCounter, IntGauge};
 
@@ -124,5 +129,83 @@ impl Family for RequestTimes {
     fn make(registry: &Registry, name: &str, help: &str, buckets: &'static [f64]) -> Self {
         let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
         Self(register(registry, RawHistogramVec::new(opts, &["route"])))
+    }
+}
+
+/// A histogram that is kept elsewhere and copied here when somebody asks.
+#[derive(Debug, Clone)]
+pub struct Distribution {
+    name: String,
+    help: String,
+    desc: Desc,
+    kept: Arc<Mutex<Kept>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// Each bucket's upper bound in seconds, and how many values it holds alone.
+    buckets: Vec<(f64, u64)>,
+    /// Values above the last bound.
+    beyond: u64,
+    /// The sum of all values, in seconds.
+    sum: f64,
+}
+
+impl Distribution {
+    /// Replaces the histogram: each bucket's upper bound in seconds with how many values it holds alone, the values
+    /// above the last bound, and the sum of all of them in seconds.
+    pub fn set(&self, buckets: Vec<(f64, u64)>, beyond: u64, sum: f64) {
+        *self.kept.lock() = Kept { buckets, beyond, sum };
+    }
+}
+
+impl Collector for Distribution {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![&self.desc]
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let kept = self.kept.lock();
+        let mut count = 0;
+        let bucket = |&(bound, alone): &(f64, u64)| {
+            count += alone;
+            let mut bucket = proto::Bucket::default();
+            bucket.set_upper_bound(bound);
+            bucket.set_cumulative_count(count);
+            bucket
+        };
+        let buckets: Vec<_> = kept.buckets.iter().map(bucket).collect();
+        let mut histogram = proto::Histogram::default();
+        histogram.set_bucket(buckets);
+        histogram.set_sample_count(count + kept.beyond);
+        histogram.set_sample_sum(kept.sum);
+        let mut metric = proto::Metric::default();
+        metric.set_histogram(histogram);
+        let mut family = MetricFamily::default();
+        family.set_name(self.name.clone());
+        family.set_help(self.help.clone());
+        family.set_field_type(MetricType::HISTOGRAM);
+        family.set_metric(vec![metric]);
+        vec![family]
+    }
+}
+
+impl Family for Distribution {
+    type Shape = ();
+
+    fn make(registry: &Registry, name: &str, help: &str, (): ()) -> Self {
+        let desc = Desc::new(
+            name.to_owned(),
+            help.to_owned(),
+            Vec::new(),
+            std::collections::HashMap::new(),
+        );
+        let made = desc.map(|desc| Self {
+            name: name.to_owned(),
+            help: help.to_owned(),
+            desc,
+            kept: Arc::default(),
+        });
+        register(registry, made)
     }
 }

@@ -6,9 +6,10 @@
 mod family;
 mod process;
 
+use parking_lot::Mutex;
 use prometheus::{Registry, TextEncoder};
 
-pub use family::{Family, Histogram, IntCounter, IntGauge, Labelled, RequestTimes, Requests};
+pub use family::{Distribution, Family, Histogram, IntCounter, IntGauge, Labelled, RequestTimes, Requests};
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
@@ -25,15 +26,19 @@ pub const TEXT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 const WAITS: &[f64] = &[
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
-/// Bounds of buckets for batch sizes.
-const SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+type Reader = Box<dyn Fn(&Metrics) + Send + Sync>;
+
+/// Brings a counter up to a count that is kept elsewhere; it never goes back.
+pub fn raise(counter: &IntCounter, to: u64) {
+    counter.inc_by(to.saturating_sub(counter.get()));
+}
 
 macro_rules! families {
     ($( $(#[doc = $help:literal])+ $field:ident: $kind:ident = $name:literal $(, $shape:expr)? ;)+) => {
         /// Every metric family of the server.
-        #[derive(Debug, Clone)]
         pub struct Metrics {
             registry: Registry,
+            before: Mutex<Vec<Reader>>,
             $( $(#[doc = $help])+ pub $field: $kind, )+
         }
 
@@ -49,7 +54,7 @@ macro_rules! families {
                     &registry, $name, concat!($($help),+).trim(), ($($shape)?)
                 ); )+
                 process::register(&registry);
-                Self { registry, $($field),+ }
+                Self { registry, before: Mutex::default(), $($field),+ }
             }
         }
     };
@@ -80,8 +85,8 @@ families! {
     messages_appended: IntCounter = "natter_messages_appended_total";
     /// Sends that were repeated attempts and gave the first attempt's id back.
     messages_repeated: IntCounter = "natter_messages_repeated_total";
-    /// Messages in one append to the store.
-    append_batch: Histogram = "natter_append_batch_messages", SIZES;
+    /// Frames of durable events that were encoded: one for each event, whatever the number of readers.
+    encodings: IntCounter = "natter_encodings_total";
     /// Frames handed to connections, one for each member that a frame reached.
     deliveries: IntCounter = "natter_deliveries_total";
     /// Bytes written to WebSocket connections.
@@ -91,7 +96,7 @@ families! {
         "message", "edited", "deleted", "late", "typing", "presence", "read", "inbox", "other",
     ]);
     /// Seconds from reading a send to handing its ack to the connection.
-    send_to_ack: Histogram = "natter_send_to_ack_seconds", WAITS;
+    send_to_ack: Distribution = "natter_send_to_ack_seconds";
     /// Requests on sockets answered with an error, by its code.
     refused: Labelled = "natter_refused_total", ("code", &[
         "invalid_json", "invalid_frame", "unknown_type", "invalid_name", "message_empty", "message_too_long",
@@ -112,17 +117,19 @@ families! {
     joins: Labelled = "natter_joins_total", ("answer", &["first", "resumed", "reset", "other"]);
     /// Typing and presence events dropped in favour of messages.
     ephemeral_dropped: IntCounter = "natter_ephemeral_dropped_total";
-    /// Reads of the store.
-    store_reads: IntCounter = "natter_store_reads_total";
-    /// Writes to the store, one for each row's worth of work that was asked.
+    /// Reads of the store: ranges of messages, which joins cost that the ring can't serve, and others.
+    store_reads: Labelled = "natter_store_reads_total", ("kind", &["message_range", "other"]);
+    /// Jobs that wrote to the store.
     store_writes: IntCounter = "natter_store_writes_total";
-    /// Calls of the store that failed.
-    store_errors: IntCounter = "natter_store_errors_total";
-    /// Seconds that one transaction took, its sync included.
-    store_commit: Histogram = "natter_store_commit_seconds", WAITS;
+    /// Transactions of the store that were committed and synced.
+    store_commits: IntCounter = "natter_store_commits_total";
+    /// Transactions of the store that could not be committed.
+    store_commits_failed: IntCounter = "natter_store_commits_failed_total";
+    /// Times that the store's log was copied back into its file.
+    store_checkpoints: IntCounter = "natter_store_checkpoints_total";
     /// Log-ins, by outcome.
     logins: Labelled = "natter_logins_total", ("outcome", &[
-        "ok", "bad_credentials", "throttled", "busy", "unavailable", "other",
+        "ok", "bad_credentials", "throttled", "unavailable", "other",
     ]);
     /// Accounts registered.
     registrations: IntCounter = "natter_registrations_total";
@@ -132,6 +139,12 @@ families! {
     revocation_seconds: Histogram = "natter_revocation_seconds", WAITS;
 }
 
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -139,11 +152,20 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Has `read` called each time before the families are written: for counts that their owners keep as plain atomics.
+    /// It must not block.
+    pub fn before_each_text(&self, read: impl Fn(&Self) + Send + Sync + 'static) {
+        self.before.lock().push(Box::new(read));
+    }
+
     /// All families in the text format of Prometheus.
     ///
     /// # Errors
     /// [`Error::Encode`] if a family can't be written.
     pub fn text(&self) -> Result<String, Error> {
+        for read in self.before.lock().iter() {
+            read(self);
+        }
         Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
     }
 }
@@ -172,12 +194,37 @@ mod tests {
         let metrics = Metrics::new();
         metrics.events.of("message").inc_by(2);
         metrics.events.of("message").inc();
-        metrics.events.of("whatever a client wrote").inc();
+        metrics.events.of("invented by a client").inc();
         let text = metrics.text().unwrap();
         assert!(text.contains("natter_events_total{kind=\"message\"} 3\n"), "{text}");
         assert!(text.contains("natter_events_total{kind=\"other\"} 1\n"), "{text}");
-        assert!(!text.contains("whatever"), "{text}");
+        assert!(!text.contains("invented"), "{text}");
         assert_eq!(metrics.events.total(), 4);
+    }
+
+    #[test]
+    fn counts_that_are_kept_elsewhere_are_read_when_asked() {
+        let metrics = Metrics::new();
+        metrics.before_each_text(|metrics| {
+            raise(&metrics.deliveries, 7);
+            metrics.send_to_ack.set(vec![(0.001, 2), (0.01, 3)], 1, 0.25);
+        });
+        for _ in 0..2 {
+            let text = metrics.text().unwrap();
+            assert!(text.contains("natter_deliveries_total 7\n"), "{text}");
+            for line in [
+                "bucket{le=\"0.001\"} 2",
+                "bucket{le=\"0.01\"} 5",
+                "bucket{le=\"+Inf\"} 6",
+                "sum 0.25",
+                "count 6",
+            ] {
+                assert!(
+                    text.contains(&format!("natter_send_to_ack_seconds_{line}\n")),
+                    "{line}: {text}"
+                );
+            }
+        }
     }
 
     #[test]

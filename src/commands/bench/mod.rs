@@ -23,8 +23,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use clap::{Args, ValueEnum};
+use tokio::runtime::Handle;
 
-use crate::client::Target;
+use crate::client::{Opcode, Target};
 use crate::listen;
 use crate::process;
 use connection::{Connection, Load};
@@ -255,6 +256,11 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
     usages.read(|readings| &mut readings.end);
 
     let counts = count(&load.plan, &connections, sent, unsent);
+    for connection in &connections {
+        connection
+            .outgoing
+            .send(Opcode::Close, &1000u16.to_be_bytes(), &Handle::current());
+    }
     let time = last.max(end).duration_since(begin);
     let measured = load.measured.load(Ordering::Relaxed);
     let used = |readings| Use::between(readings, load.plan.connections, measured, time.as_secs_f64());
