@@ -91,9 +91,11 @@ export function Composer({ room, replyTo, onReplyTo, onSent, onEdit }: ComposerP
   const onKeyDown = (event: KeyboardEvent<HTMLTextAreaElement>) => {
     if (event.nativeEvent.isComposing) return;
     const open = mention !== null && names.length > 0;
+    // A name that is written out needs no completing: Enter sends then.
+    const written = open && names[active]?.toLowerCase() === mention.query.toLowerCase();
     if (open && (event.key === 'ArrowDown' || event.key === 'ArrowUp') && !event.altKey) {
       setActive((active + (event.key === 'ArrowDown' ? 1 : names.length - 1)) % names.length);
-    } else if (open && (event.key === 'Enter' || event.key === 'Tab') && !event.shiftKey) {
+    } else if (open && ((event.key === 'Enter' && !written) || event.key === 'Tab') && !event.shiftKey) {
       pick(names[active] ?? '');
     } else if (open && event.key === 'Escape') {
       setMention(null);
