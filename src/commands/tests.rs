@@ -1,15 +1,19 @@
 //! The commands on embedded storage, each on a folder of its own.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tempfile::TempDir;
 use tower_sessions::SessionStore as _;
 
-use super::{archive, check, createsuperuser, migrate, seed, storage};
+use super::{archive, check, createsuperuser, healthcheck, migrate, seed, storage};
+use crate::admin::{Checks, Health, Heartbeat, Operators};
 use crate::config::Config;
+use crate::metrics::Metrics;
 use crate::model::message::Author;
 use crate::model::{Change, ChangeKind, Name, NewMessage, Nonce, Role, RoomKind};
 use crate::sessions::USER_KEY;
+use crate::shutdown::{Phase, Token};
 use crate::store::{
     AccountStore as _, AuditStore as _, Invite, MessageStore as _, NewAuditEntry, NewRoom, NewUser, Range,
     RoomStore as _, Store as _,
@@ -304,4 +308,24 @@ async fn check_changes_nothing_and_finds_what_is_wrong() {
     )
     .unwrap();
     assert_eq!(check::run(&config).await.unwrap(), ExitCode::FAILURE);
+}
+
+#[tokio::test]
+async fn healthcheck_tells_ready_from_alive() {
+    let (_folder, config) = config();
+    let token = Token::new();
+    let health = Health::new(Heartbeat::default(), Checks::new(), token.clone());
+    let operators = Operators::start(config.admin_listen, Arc::new(Metrics::new()), health).unwrap();
+    let ask = async |live| {
+        let url = Some(format!("http://{}", operators.address()));
+        healthcheck::run(&config, &healthcheck::Arguments { live, url }).await
+    };
+    assert_eq!(ask(false).await.unwrap(), ExitCode::SUCCESS);
+    token.advance(Phase::Draining);
+    let error = ask(false).await.unwrap_err().to_string();
+    assert!(
+        error.contains("/readyz") && error.contains("503") && error.contains("stopping"),
+        "{error}"
+    );
+    assert_eq!(ask(true).await.unwrap(), ExitCode::SUCCESS);
 }
