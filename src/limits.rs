@@ -40,6 +40,10 @@ pub const FRAME_BYTES_MAX: usize = 64 * 1024;
 /// Bytes that the server holds for one connection beyond the kernel's buffer; beyond it the connection is marked
 /// behind and catches up from the ring or the store.
 pub const OUTBOX_BYTES_MAX: usize = 64 * 1024;
+/// Part of the outbox that is kept for answers; room events may fill the rest.
+pub const ANSWER_BYTES_RESERVED: usize = 16 * 1024;
+/// Bytes of frames merged into one write; larger bursts go in several.
+pub const BURST_BYTES_MAX: usize = 32 * 1024;
 /// Rooms that one connection may have joined; one more is refused with `room_limit`.
 pub const ROOMS_PER_CONNECTION_MAX: usize = 500;
 /// Names listed in `joined` and in presence frames; beyond it only the count is told.

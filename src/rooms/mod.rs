@@ -1,4 +1,9 @@
 //! Rooms: what is said in which order, and the rules of who may do what.
 
+pub mod actor;
+pub mod counters;
 pub mod directory;
+pub mod hub;
 pub mod live;
+pub mod ring;
+pub mod state;

@@ -1,0 +1,161 @@
+//! The task of one connection, from `hello` to the last word.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::read::{self, Incoming};
+use super::{Gate, requests};
+use crate::fanout::{Link, Outlet};
+use crate::model::{Room, RoomId, User};
+use crate::rooms::actor::Command;
+use crate::rooms::directory::Joined;
+use crate::rooms::hub::RoomHandle;
+use crate::wire::close::CloseCode;
+use crate::wire::farewell::farewell;
+use crate::wire::frame::{Decoder, close_frame, pong_frame, raw_close_frame, text_frame};
+use crate::wire::inbound::JoinFrom;
+use crate::wire::outbound::{LimitsView, Outbound, to_json};
+
+/// A room that this connection reads.
+#[derive(Debug)]
+pub(super) struct JoinedRoom {
+    pub room: Arc<Room>,
+    pub handle: Arc<RoomHandle>,
+}
+
+/// The room that a one-room socket serves from the start.
+#[derive(Debug)]
+pub(super) struct First {
+    pub opened: Joined,
+    pub from: JoinFrom,
+}
+
+/// One connection's own state.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub gate: Arc<Gate>,
+    pub link: Arc<Link>,
+    pub user: Arc<User>,
+    pub rooms: Vec<JoinedRoom>,
+    pub one_room: Option<RoomId>,
+    pub bucket: crate::throttle::SendBucket,
+    decoder: Decoder,
+}
+
+impl Connection {
+    pub(super) fn new(gate: Arc<Gate>, link: Arc<Link>, user: Arc<User>) -> Self {
+        let bucket = crate::throttle::SendBucket::new();
+        Self { gate, link, user, rooms: Vec::new(), one_room: None, bucket, decoder: read::decoder() }
+    }
+
+    /// Serves the connection until it ends. `early` is what the client sent before the upgrade was complete.
+    pub(super) async fn run(mut self, first: Option<First>, mut early: Vec<u8>) {
+        Box::pin(self.open(first)).await;
+        if !early.is_empty() {
+            let incoming = read::decode(&mut self.decoder, &mut early);
+            drop(early);
+            Box::pin(self.take(incoming)).await;
+        }
+        loop {
+            let link = Arc::clone(&self.link);
+            let reading = link.waiting() == 0 && link.may_send() && !self.decoder.is_over();
+            let (readable, signals) = poll_fn(|cx| link.poll(cx, reading)).await;
+            if signals.dead() || link.is_dead() {
+                break;
+            }
+            let now = self.gate.registry.seconds();
+            if !link.drain(now) {
+                continue;
+            }
+            if link.is_dead() {
+                break;
+            }
+            self.drained().await;
+            if readable && reading {
+                let incoming = read::read(&link, &mut self.decoder);
+                if !incoming.is_empty() {
+                    link.heard(now);
+                    // Boxed, so that an idle connection's task does not hold the room for every request's state.
+                    Box::pin(self.take(incoming)).await;
+                }
+            }
+        }
+        Box::pin(self.close()).await;
+    }
+
+    async fn open(&mut self, first: Option<First>) {
+        let identity = self.link.identity();
+        let hello = text_frame(&to_json(&Outbound::Hello {
+            connection: identity.connection,
+            user: &self.user.name,
+            user_id: self.user.id,
+            superuser: self.user.superuser,
+            server: concat!("natter/", env!("CARGO_PKG_VERSION")),
+            limits: LimitsView::current(),
+        }));
+        let _ = self.link.answer(hello);
+        match self.gate.hub.presence().connect(self.user.id, self.link.connection()).await {
+            Ok(true) if self.gate.departures.lock().remove(&self.user.id).is_none() => {
+                self.gate.hub.person(&identity.author, true, self.user.last_seen);
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "presence was not told of a connection"),
+        }
+        if let Some(First { opened, from }) = first {
+            self.one_room = Some(opened.room.id);
+            requests::enter(self, opened, from, None).await;
+        }
+    }
+
+    /// What was put off while something waited.
+    async fn drained(&mut self) {
+        for (room, _) in self.link.take_behind() {
+            if let Some(joined) = self.rooms.iter().find(|joined| joined.room.id == room) {
+                let _ = joined.handle.send(Command::Drained(self.link.connection())).await;
+            }
+        }
+        if self.link.take_notices_lost() {
+            let frame = Bytes::from_static(br#"{"type":"inbox","what":"resync"}"#);
+            let _ = self.link.answer(text_frame(&frame));
+        }
+    }
+
+    async fn take(&mut self, incoming: Vec<Incoming>) {
+        for item in incoming {
+            if self.link.is_dead() {
+                return;
+            }
+            match item {
+                Incoming::Request(request) => requests::serve(self, request).await,
+                Incoming::Rejected(rejected) => requests::reject(self, &rejected),
+                Incoming::Ping(payload) => {
+                    let _ = self.link.answer(pong_frame(&payload));
+                }
+                Incoming::Close(code) => {
+                    let answer = code.map_or_else(|| close_frame(CloseCode::Normal, ""), |code| raw_close_frame(code, ""));
+                    self.link.close(answer);
+                }
+                Incoming::Broken(code) => self.link.close(farewell(code, 0.0)),
+                Incoming::End => self.link.abort(&[]),
+            }
+        }
+    }
+
+    async fn close(&mut self) {
+        let connection = self.link.connection();
+        for joined in self.rooms.drain(..) {
+            let _ = joined.handle.send(Command::Leave { connection, answer: None }).await;
+        }
+        self.gate.registry.remove(&self.link);
+        match self.gate.hub.presence().disconnect(self.user.id, connection).await {
+            Ok(true) => {
+                let author = self.link.identity().author.clone();
+                self.gate.departures.lock().insert(self.user.id, (author, self.gate.clock.now()));
+            }
+            Ok(false) => {}
+            Err(error) => tracing::debug!(%error, "presence was not told of a disconnection"),
+        }
+    }
+}

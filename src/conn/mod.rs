@@ -1,0 +1,70 @@
+//! One WebSocket: the handshake, the task that reads it, the requests it makes, and what ends it.
+//!
+//! A connection is one task that owns the decoder and the list of joined rooms. It writes nothing itself but answers
+//! and what has waited; rooms write through its [`crate::fanout::Link`]. An idle connection holds no buffer and no
+//! timer: pings, silence and expiry are looked after by one sweep.
+
+mod connection;
+mod enforcer;
+mod read;
+mod requests;
+mod sweep;
+mod upgrade;
+
+pub use enforcer::enforce;
+pub use sweep::sweep;
+pub use upgrade::{Params, Refusal, Target, Who, upgrade};
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::fanout::Registry;
+use crate::model::{Author, Timestamp, UserId, WallClock};
+use crate::rooms::directory::Directory;
+use crate::rooms::hub::Hub;
+use crate::sessions::UserSessions;
+use crate::store::Store;
+
+/// What every connection of this node shares.
+pub struct Gate {
+    /// The rules.
+    pub directory: Arc<Directory>,
+    /// The active rooms.
+    pub hub: Arc<Hub>,
+    /// All connections.
+    pub registry: Arc<Registry>,
+    /// Whose sessions are whose.
+    pub sessions: Arc<dyn UserSessions>,
+    /// For `last_seen`.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Arc<dyn WallClock>,
+    /// Whether sends are throttled.
+    pub throttled: bool,
+    /// People whose last connection closed, and when: announced by the sweep if they are not back by then.
+    departures: Mutex<HashMap<UserId, (Author, Timestamp)>>,
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate").field("connections", &self.registry.len()).finish_non_exhaustive()
+    }
+}
+
+impl Gate {
+    /// What connections share.
+    #[must_use]
+    pub fn new(
+        directory: Arc<Directory>,
+        hub: Arc<Hub>,
+        sessions: Arc<dyn UserSessions>,
+        clock: Arc<dyn WallClock>,
+        throttled: bool,
+    ) -> Self {
+        let registry = Arc::clone(hub.registry());
+        let store = hub.store();
+        Self { directory, hub, registry, sessions, store, clock, throttled, departures: Mutex::default() }
+    }
+}

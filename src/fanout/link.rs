@@ -1,0 +1,397 @@
+//! The writing end of one connection.
+//!
+//! Rooms and the control log write from their own tasks: `try_write` straight to the socket while nothing waits, else
+//! into a bounded queue that the connection's task drains. The lock is held for one system call at most. A link holds
+//! at most `limits::OUTBOX_BYTES_MAX` bytes beyond the kernel's buffer (G5); bytes in the queue are shared slices of
+//! what every other slow member holds too.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::Shutdown;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+
+use super::outlet::{Outlet, Taken};
+use crate::limits;
+use crate::model::{Author, ConnectionId, RoomId, Timestamp};
+use crate::sessions::SessionHandle;
+
+/// Part of the outbox that room events may fill; the rest is for answers.
+const EVENT_BYTES_MAX: usize = limits::OUTBOX_BYTES_MAX - limits::ANSWER_BYTES_RESERVED;
+
+/// Why a connection's task was woken, as bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Signals(u8);
+
+impl Signals {
+    const WRITE: u8 = 1;
+    const BEHIND: u8 = 2;
+    const PERMIT: u8 = 4;
+    const DEAD: u8 = 8;
+
+    /// A room has marked the connection behind.
+    #[must_use]
+    pub const fn behind(self) -> bool {
+        self.0 & Self::BEHIND != 0
+    }
+
+    /// The connection is dead: end its task.
+    #[must_use]
+    pub const fn dead(self) -> bool {
+        self.0 & Self::DEAD != 0
+    }
+}
+
+/// What one connection is.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// Whose it is.
+    pub author: Author,
+    /// By which session.
+    pub session: SessionHandle,
+    /// It serves one room only (`/ws/chat/...`): then no inbox, and an end of membership ends it.
+    pub one_room: bool,
+    /// It gets its own messages as well.
+    pub echo: bool,
+}
+
+#[derive(Debug, Default)]
+struct Outbox {
+    queue: VecDeque<Bytes>,
+    bytes: usize,
+    behind: Vec<(RoomId, u64)>,
+    dead: bool,
+    /// Answers are complete and the socket is to be closed once they are written.
+    closing: bool,
+    /// An inbox notice did not fit: the client is told to look again when there is room.
+    notices_lost: bool,
+}
+
+/// The writing end of one connection.
+#[derive(Debug)]
+pub struct Link {
+    identity: Identity,
+    stream: TcpStream,
+    outbox: Mutex<Outbox>,
+    waker: AtomicWaker,
+    signals: AtomicU8,
+    sends_under_way: AtomicU16,
+    heard_at: AtomicU32,
+    pinged_at: AtomicU32,
+    progress_at: AtomicU32,
+    waiting_since: AtomicU32,
+    /// Milliseconds since 1970 at which the session ends by itself.
+    expires_at: AtomicU64,
+}
+
+impl Link {
+    /// A link over a socket whose upgrade is complete. `now` is in seconds of the node's coarse clock.
+    #[must_use]
+    pub fn new(identity: Identity, stream: TcpStream, now: u32, expires_at: Timestamp) -> Self {
+        Self {
+            identity,
+            stream,
+            outbox: Mutex::default(),
+            waker: AtomicWaker::new(),
+            signals: AtomicU8::new(0),
+            sends_under_way: AtomicU16::new(0),
+            heard_at: AtomicU32::new(now),
+            pinged_at: AtomicU32::new(now),
+            progress_at: AtomicU32::new(now),
+            waiting_since: AtomicU32::new(now),
+            expires_at: AtomicU64::new(expires_at.millis()),
+        }
+    }
+
+    /// What the connection is.
+    #[must_use]
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn signal(&self, bits: u8) {
+        // Only the first of several signals has to wake the task.
+        if self.signals.fetch_or(bits, Ordering::AcqRel) & bits != bits {
+            self.waker.wake();
+        }
+    }
+
+    fn kill(&self, outbox: &mut Outbox) {
+        outbox.dead = true;
+        outbox.queue = VecDeque::new();
+        outbox.bytes = 0;
+        outbox.behind = Vec::new();
+        self.signal(Signals::DEAD);
+    }
+
+    /// Writes what the kernel takes now and queues the rest. Only called while nothing waits, or when `frames` fits.
+    fn put(&self, outbox: &mut Outbox, frames: &Bytes) -> Taken {
+        let mut written = 0;
+        if outbox.queue.is_empty() {
+            match self.stream.try_write(frames) {
+                Ok(count) if count == frames.len() => return Taken::Yes,
+                Ok(count) => written = count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => {
+                    self.kill(outbox);
+                    return Taken::Gone;
+                }
+            }
+            self.signal(Signals::WRITE);
+        }
+        let rest = frames.slice(written..);
+        outbox.bytes += rest.len();
+        outbox.queue.push_back(rest);
+        Taken::Yes
+    }
+
+    /// Writes from the queue until the kernel takes no more. Returns whether everything is written.
+    pub fn drain(&self, now: u32) -> bool {
+        let outbox = &mut *self.outbox.lock();
+        while let Some(front) = outbox.queue.front_mut() {
+            match self.stream.try_write(front) {
+                Ok(0) => {
+                    self.kill(outbox);
+                    return true;
+                }
+                Ok(count) => {
+                    self.progress_at.store(now, Ordering::Relaxed);
+                    outbox.bytes -= count;
+                    if count == front.len() {
+                        outbox.queue.pop_front();
+                    } else {
+                        let rest = front.slice(count..);
+                        *front = rest;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(_) => {
+                    self.kill(outbox);
+                    return true;
+                }
+            }
+        }
+        // An idle connection holds nothing: the queue's own memory goes too.
+        outbox.queue = VecDeque::new();
+        if outbox.closing {
+            self.kill(outbox);
+            let _ = socket2::SockRef::from(&self.stream).shutdown(Shutdown::Write);
+        }
+        true
+    }
+
+    /// Bytes that wait here.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.outbox.lock().bytes
+    }
+
+    /// Takes the rooms in which this connection has fallen behind, with the arrival number to go on from.
+    #[must_use]
+    pub fn take_behind(&self) -> Vec<(RoomId, u64)> {
+        std::mem::take(&mut self.outbox.lock().behind)
+    }
+
+    /// Takes the note that an inbox notice was dropped.
+    #[must_use]
+    pub fn take_notices_lost(&self) -> bool {
+        std::mem::take(&mut self.outbox.lock().notices_lost)
+    }
+
+    /// Hands over an inbox notice. One that does not fit is dropped, and the client is told so later.
+    pub fn notice(&self, frame: &Bytes) {
+        let outbox = &mut *self.outbox.lock();
+        if outbox.dead || outbox.closing {
+            return;
+        }
+        if outbox.bytes > 0 && outbox.bytes + frame.len() > EVENT_BYTES_MAX {
+            outbox.notices_lost = true;
+            return;
+        }
+        let _ = self.put(outbox, frame);
+    }
+
+    /// Ends the connection at once: `last_words` are written if nothing waits and the kernel takes them, and nothing
+    /// after them ever is (G6).
+    pub fn abort(&self, last_words: &[u8]) {
+        let outbox = &mut *self.outbox.lock();
+        if outbox.dead {
+            return;
+        }
+        if outbox.queue.is_empty() {
+            // The outcome does not matter: the socket is closed either way.
+            let _ = self.stream.try_write(last_words);
+        }
+        self.kill(outbox);
+        let _ = socket2::SockRef::from(&self.stream).shutdown(Shutdown::Both);
+    }
+
+    /// Ends the connection in order: what waits and the last words are written first.
+    pub fn close(&self, last_words: Bytes) {
+        let outbox = &mut *self.outbox.lock();
+        if outbox.dead || outbox.closing {
+            return;
+        }
+        outbox.closing = true;
+        if self.put(outbox, &last_words) == Taken::Yes {
+            // The task drains, sees that it is closing, and ends.
+            self.signal(Signals::WRITE);
+        }
+    }
+
+    /// Whether nothing is written any more.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.outbox.lock().dead
+    }
+
+    /// Notes that the peer was heard.
+    pub fn heard(&self, now: u32) {
+        self.heard_at.store(now, Ordering::Relaxed);
+    }
+
+    /// Seconds of the coarse clock at which the peer was last heard.
+    #[must_use]
+    pub fn heard_at(&self) -> u32 {
+        self.heard_at.load(Ordering::Relaxed)
+    }
+
+    /// Seconds at which the kernel last took something that had waited.
+    #[must_use]
+    pub fn progress_at(&self) -> u32 {
+        self.progress_at.load(Ordering::Relaxed)
+    }
+
+    /// Seconds at which the sweep first saw something wait; told by the sweep itself.
+    #[must_use]
+    pub fn waiting_since(&self) -> u32 {
+        self.waiting_since.load(Ordering::Relaxed)
+    }
+
+    /// When the session ends by itself.
+    #[must_use]
+    pub fn expires_at(&self) -> Timestamp {
+        Timestamp::from_millis(self.expires_at.load(Ordering::Relaxed))
+    }
+
+    /// Notes that the session lives longer, or less long.
+    pub fn set_expires_at(&self, at: Timestamp) {
+        self.expires_at.store(at.millis(), Ordering::Relaxed);
+    }
+
+    /// Sends a ping unless something waits (then the socket says enough by taking it).
+    pub fn ping(&self, frame: &Bytes, now: u32) {
+        self.pinged_at.store(now, Ordering::Relaxed);
+        self.ephemeral(frame);
+    }
+
+    /// Seconds at which the last ping was due.
+    #[must_use]
+    pub fn pinged_at(&self) -> u32 {
+        self.pinged_at.load(Ordering::Relaxed)
+    }
+
+    /// Counts a send that is under way.
+    pub fn send_begun(&self) {
+        self.sends_under_way.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether another send may be read.
+    #[must_use]
+    pub fn may_send(&self) -> bool {
+        usize::from(self.sends_under_way.load(Ordering::Acquire)) < limits::SENDS_IN_FLIGHT_PER_CONNECTION
+    }
+
+    /// Waits until the socket can be read (if `reading`), something that waits can be written, or a signal came.
+    pub fn poll(&self, cx: &mut Context<'_>, reading: bool) -> Poll<(bool, Signals)> {
+        self.waker.register(cx.waker());
+        let signals = Signals(self.signals.swap(0, Ordering::AcqRel));
+        let mut readable = false;
+        if reading && let Poll::Ready(result) = self.stream.poll_read_ready(cx) {
+            // An error shows again when the read is tried.
+            readable = result.is_ok() || result.is_err();
+        }
+        let mut writable = false;
+        if self.waiting() > 0 && self.stream.poll_write_ready(cx).is_ready() {
+            writable = true;
+        }
+        if readable || writable || signals.0 & !Signals::WRITE != 0 || (signals.0 != 0 && self.is_closing()) {
+            return Poll::Ready((readable, signals));
+        }
+        Poll::Pending
+    }
+
+    fn is_closing(&self) -> bool {
+        self.outbox.lock().closing
+    }
+
+    /// Reads what is there. `Ok(0)` is the end of the stream.
+    ///
+    /// # Errors
+    /// As the socket has it; `WouldBlock` if nothing is there.
+    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.try_read(buffer)
+    }
+}
+
+impl Outlet for Link {
+    fn connection(&self) -> ConnectionId {
+        self.identity.connection
+    }
+
+    fn author(&self) -> &Author {
+        &self.identity.author
+    }
+
+    fn echo(&self) -> bool {
+        self.identity.echo
+    }
+
+    fn events(&self, frames: &Bytes) -> Taken {
+        let outbox = &mut *self.outbox.lock();
+        if outbox.dead || outbox.closing {
+            return Taken::Gone;
+        }
+        if outbox.bytes > 0 && outbox.bytes + frames.len() > EVENT_BYTES_MAX {
+            return Taken::Full;
+        }
+        self.put(outbox, frames)
+    }
+
+    fn answer(&self, frames: Bytes) -> Taken {
+        let outbox = &mut *self.outbox.lock();
+        if outbox.dead || outbox.closing {
+            return Taken::Gone;
+        }
+        self.put(outbox, &frames)
+    }
+
+    fn ephemeral(&self, frames: &Bytes) {
+        let outbox = &mut *self.outbox.lock();
+        if !outbox.dead && !outbox.closing && outbox.queue.is_empty() {
+            let _ = self.put(outbox, frames);
+        }
+    }
+
+    fn behind(&self, room: RoomId, arrival: u64) {
+        let outbox = &mut *self.outbox.lock();
+        if !outbox.dead {
+            outbox.behind.push((room, arrival));
+            self.signal(Signals::BEHIND);
+        }
+    }
+
+    fn send_answered(&self) {
+        let before = self.sends_under_way.fetch_sub(1, Ordering::AcqRel);
+        if usize::from(before) == limits::SENDS_IN_FLIGHT_PER_CONNECTION {
+            self.signal(Signals::PERMIT);
+        }
+    }
+}

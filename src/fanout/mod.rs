@@ -1,0 +1,12 @@
+//! Who gets bytes: the writing end of each connection and the registry of all of them on this node.
+//!
+//! Nothing here knows what the bytes mean. A connection has one [`Link`]; rooms write into it directly, without a
+//! queue or a task between them and the socket, because the system call is what a delivery costs.
+
+pub mod link;
+pub mod outlet;
+pub mod registry;
+
+pub use link::{Link, Signals};
+pub use outlet::{Outlet, Taken};
+pub use registry::Registry;

@@ -1,0 +1,114 @@
+//! What others ask of a room's task.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use crate::fanout::Link;
+use crate::model::{Author, Change, ConnectionId, Event, NewMessage, Room, UserId};
+use crate::rooms::directory::Joined;
+use crate::store;
+use crate::wire::inbound::JoinFrom;
+use crate::wire::outbound::{LeftReason, Ref};
+
+/// Why a room could not be joined although the rules allow it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JoinError {
+    /// The store could not be read.
+    #[error("the room's history can't be read now: {0}")]
+    Store(#[from] store::Error),
+    /// Presence could not be told.
+    #[error("{0}")]
+    Presence(#[from] crate::presence::Error),
+    /// The connection ended meanwhile.
+    #[error("the connection has ended")]
+    Gone,
+}
+
+/// A connection wants to read the room.
+#[derive(Debug)]
+pub struct Join {
+    /// Its writing end.
+    pub link: Arc<Link>,
+    /// What the rules said.
+    pub opened: Joined,
+    /// From where.
+    pub from: JoinFrom,
+    /// The request's `ref`.
+    pub reference: Option<Ref>,
+    /// Answered once `joined` is written.
+    pub reply: oneshot::Sender<Result<(), JoinError>>,
+}
+
+/// A message to be stored and delivered.
+#[derive(Debug)]
+pub struct Send {
+    /// Who sends it; gets the answer.
+    pub link: Arc<Link>,
+    /// The message.
+    pub message: NewMessage,
+    /// The request's `ref`.
+    pub reference: Option<Ref>,
+    /// When it was read from the socket.
+    pub at: Instant,
+}
+
+/// A request to a room's task.
+#[derive(Debug)]
+pub enum Command {
+    /// Read the room.
+    Join(Box<Join>),
+    /// Read it no longer; `frame` is told to the link.
+    Leave {
+        /// Who.
+        connection: ConnectionId,
+        /// The request's `ref`, and why.
+        answer: Option<(Option<Ref>, LeftReason)>,
+    },
+    /// A reader that was behind has drained.
+    Drained(ConnectionId),
+    /// Store and deliver.
+    Send(Box<Send>),
+    /// Store and deliver an edit or deletion.
+    Change {
+        /// What.
+        change: Change,
+        /// The event.
+        reply: oneshot::Sender<store::Result<Event>>,
+    },
+    /// Somebody types.
+    Typing {
+        /// Who.
+        author: Author,
+        /// On which connection.
+        connection: ConnectionId,
+    },
+    /// Take a user's connections out, at once. Answered when nothing more is written to them.
+    Cut {
+        /// Whose.
+        user: UserId,
+        /// Why.
+        reason: LeftReason,
+        /// Done.
+        done: oneshot::Sender<()>,
+    },
+    /// The room changed; if it was deleted, everybody is taken out.
+    Changed {
+        /// Its present state.
+        room: Arc<Room>,
+        /// Done.
+        done: oneshot::Sender<()>,
+    },
+    /// The other person of this direct conversation came online or went offline.
+    Person {
+        /// Who.
+        author: Author,
+        /// Which of both.
+        online: bool,
+        /// When they last had a connection.
+        last_seen: Option<crate::model::Timestamp>,
+    },
+    /// A second has passed.
+    Tick,
+}

@@ -1,0 +1,117 @@
+//! The task that owns one room. It is the only place where a room's order is decided on this node: one append to the
+//! store is under way at a time, whatever waits meanwhile goes into the next, and what returned is delivered before
+//! anything else. So the busier a room, the larger its batches and the cheaper each delivery.
+//!
+//! It holds no socket and does no work that can block: store reads run beside it and come back as steps.
+
+mod command;
+mod presence;
+mod run;
+mod store_steps;
+
+pub use command::{Command, Join, JoinError, Send};
+pub(super) use run::run;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::oneshot;
+
+use self::store_steps::Step;
+use super::hub::Hub;
+use super::state::{Burst, RoomState};
+use crate::fanout::Link;
+use crate::limits;
+use crate::model::{Change, ConnectionId, Event, Name, Room, UserId};
+use crate::store;
+
+/// Readers that one slice of a fan-out serves before other tasks get their turn: a socket write takes no part in
+/// tokio's cooperative budget.
+const READERS_PER_SLICE: usize = 128;
+/// Sends in one append.
+const SENDS_PER_APPEND: usize = 256;
+
+/// A write that waits for the one under way.
+enum Write {
+    Send(Box<Send>),
+    Change(Change, oneshot::Sender<store::Result<Event>>),
+}
+
+/// The write that is under way.
+struct UnderWay {
+    since: Instant,
+    sends: Vec<Send>,
+    change: Option<oneshot::Sender<store::Result<Event>>>,
+    /// The senders were told `unknown_outcome`.
+    told: bool,
+}
+
+/// One room's task.
+struct Actor {
+    hub: Arc<Hub>,
+    room: Arc<Room>,
+    state: RoomState<Link>,
+    steps: FuturesUnordered<BoxFuture<'static, Step>>,
+    writes: VecDeque<Write>,
+    under_way: Option<UnderWay>,
+    joins: Vec<Join>,
+    loading: bool,
+    arrived: BTreeSet<Name>,
+    departed: BTreeSet<Name>,
+    present: Option<crate::presence::Present>,
+    typed: HashMap<UserId, Instant>,
+    encodings_counted: u64,
+    idle_since: Instant,
+}
+
+impl Actor {
+    fn new(hub: Arc<Hub>, room: Arc<Room>) -> Self {
+        let state = RoomState::new((&*room).into());
+        Self {
+            hub,
+            room,
+            state,
+            steps: FuturesUnordered::new(),
+            writes: VecDeque::new(),
+            under_way: None,
+            joins: Vec::new(),
+            loading: false,
+            arrived: BTreeSet::new(),
+            departed: BTreeSet::new(),
+            present: None,
+            typed: HashMap::new(),
+            encodings_counted: 0,
+            idle_since: Instant::now(),
+        }
+    }
+
+    /// Delivers a burst to every live reader.
+    async fn deliver(&mut self, burst: &Burst) {
+        let mut start = 0;
+        while let Some(next) = self.state.deliver(burst, start, READERS_PER_SLICE) {
+            start = next;
+            tokio::task::yield_now().await;
+        }
+        let encodings = self.state.encodings();
+        self.hub.counters().encodings.add(encodings - self.encodings_counted);
+        self.encodings_counted = encodings;
+    }
+
+    /// Brings a reader that has drained further.
+    fn advance(&mut self, connection: ConnectionId) {
+        let progress = self.state.advance(connection);
+        self.after_progress(connection, progress);
+    }
+
+    /// Whether nothing is left to do and nobody has been here for a while.
+    fn is_idle(&self) -> bool {
+        self.state.is_empty()
+            && self.steps.is_empty()
+            && self.writes.is_empty()
+            && self.joins.is_empty()
+            && self.idle_since.elapsed() >= limits::ROOM_LINGER
+    }
+}

@@ -1,0 +1,235 @@
+//! The loop of a room's task, and its commands.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::StreamExt;
+use tokio::sync::mpsc;
+
+use super::{Actor, Command, Join, JoinError, Send, Write};
+use crate::fanout::{Link, Outlet};
+use crate::limits;
+use crate::model::{ConnectionId, Room, UserId};
+use crate::rooms::hub::Hub;
+use crate::rooms::state::{Plan, Progress};
+use crate::wire::close::CloseCode;
+use crate::wire::farewell::farewell;
+use crate::wire::frame::text_frame;
+use crate::wire::outbound::{LeftReason, Outbound, Ref, to_json};
+
+/// Commands taken in one go.
+const COMMANDS_AT_ONCE: usize = 256;
+
+/// Runs a room until nobody has read it for a while.
+pub async fn run(hub: Arc<Hub>, room: Arc<Room>, mut commands: mpsc::Receiver<Command>) {
+    let mut actor = Actor::new(hub, room);
+    let mut taken = Vec::new();
+    loop {
+        tokio::select! {
+            count = commands.recv_many(&mut taken, COMMANDS_AT_ONCE) => {
+                if count == 0 {
+                    return;
+                }
+                for command in taken.drain(..) {
+                    actor.command(command).await;
+                }
+                actor.start_write();
+            }
+            Some(step) = actor.steps.next(), if !actor.steps.is_empty() => {
+                actor.step(step).await;
+                actor.start_write();
+            }
+        }
+        // The hub lets go of the room only while no command waits, under the lock that hands out rooms.
+        if actor.is_idle() && actor.hub.retire(actor.room.id, &commands) {
+            return;
+        }
+    }
+}
+
+impl Actor {
+    async fn command(&mut self, command: Command) {
+        match command {
+            Command::Join(join) => self.join(*join).await,
+            Command::Leave { connection, answer } => self.leave(connection, answer).await,
+            Command::Drained(connection) => self.advance(connection),
+            Command::Send(send) => self.writes.push_back(Write::Send(send)),
+            Command::Change { change, reply } => self.writes.push_back(Write::Change(change, reply)),
+            Command::Typing { author, connection } => self.typing(&author, connection),
+            Command::Cut { user, reason, done } => {
+                self.cut(user, reason).await;
+                let _ = done.send(());
+            }
+            Command::Changed { room, done } => {
+                self.changed(room).await;
+                let _ = done.send(());
+            }
+            Command::Person {
+                author,
+                online,
+                last_seen,
+            } => self.person(&author, online, last_seen),
+            Command::Tick => self.tick(),
+        }
+    }
+
+    /// Answers a join, or keeps it until what it needs has been read.
+    pub(super) async fn join(&mut self, join: Join) {
+        match self.state.plan(join.from, self.hub.now()) {
+            plan @ Plan::From { .. } => self.finish_join(join, plan).await,
+            plan @ (Plan::NeedsLatest | Plan::NeedsEvents { .. }) => {
+                self.joins.push(join);
+                // All who wait share one read; who comes while it is under way is looked at when it has returned.
+                if !self.loading {
+                    self.load(plan);
+                }
+            }
+        }
+    }
+
+    async fn finish_join(&mut self, join: Join, plan: Plan) {
+        let Join {
+            link,
+            opened,
+            from,
+            reference,
+            reply,
+        } = join;
+        let connection = link.connection();
+        if let Err(error) = self.enter(&link).await {
+            let _ = reply.send(Err(error.into()));
+            return;
+        }
+        let present = match self.present().await {
+            Ok(present) => present,
+            Err(error) => {
+                let _ = reply.send(Err(error.into()));
+                return;
+            }
+        };
+        let room = self.state.room();
+        let joined = text_frame(&to_json(&Outbound::Joined {
+            reference: reference.as_ref(),
+            room: &room.label,
+            room_id: room.id,
+            kind: self.room.kind,
+            title: &self.room.title,
+            archived: self.room.archived,
+            role: opened.role,
+            present_count: present.count,
+            present: &present.names,
+            cursor: self.state.ring().newest(),
+            read: opened.read,
+            with: opened.with.as_ref().map(|user| &user.name),
+            with_id: opened.with.as_ref().map(|user| user.id),
+            created: opened.created,
+        }));
+        let progress = self.state.join(link, joined, plan, from.since, reference);
+        let answer = if progress == Progress::Gone {
+            Err(JoinError::Gone)
+        } else {
+            Ok(())
+        };
+        self.after_progress(connection, progress);
+        let _ = reply.send(answer);
+    }
+
+    async fn leave(&mut self, connection: ConnectionId, answer: Option<(Option<Ref>, LeftReason)>) {
+        // A join that waits for the store is taken back too.
+        self.joins.retain(|join| join.link.connection() != connection);
+        let Some(link) = self.state.leave(connection) else {
+            return;
+        };
+        if let Some((reference, reason)) = answer {
+            let _ = link.answer(self.state.left_frame(reference.as_ref(), reason));
+        }
+        self.departure(&link).await;
+        self.idle_since = Instant::now();
+    }
+
+    async fn cut(&mut self, user: UserId, reason: LeftReason) {
+        self.joins.retain(|join| join.link.author().id != user);
+        let links: Vec<_> = self.state.links_of(user).cloned().collect();
+        for link in links {
+            self.expel(&link, reason).await;
+        }
+        self.idle_since = Instant::now();
+    }
+
+    async fn expel(&mut self, link: &Arc<Link>, reason: LeftReason) {
+        self.state.leave(link.connection());
+        if link.identity().one_room {
+            let code = match reason {
+                LeftReason::Kicked => CloseCode::Kicked,
+                LeftReason::Banned => CloseCode::Banned,
+                LeftReason::Deleted => CloseCode::RoomGone,
+                LeftReason::Left | LeftReason::Unsubscribed => CloseCode::Left,
+            };
+            link.abort(&farewell(code, 0.0));
+        } else {
+            let _ = link.answer(self.state.left_frame(None, reason));
+        }
+        self.departure(link).await;
+    }
+
+    async fn changed(&mut self, room: Arc<Room>) {
+        self.room = room;
+        if self.room.deleted {
+            self.joins.clear();
+            let links: Vec<_> = self.state.links().cloned().collect();
+            for link in links {
+                self.expel(&link, LeftReason::Deleted).await;
+            }
+            self.idle_since = Instant::now();
+        }
+    }
+
+    /// Looks after what time brings: presence, answers that are overdue, writes that could not begin.
+    fn tick(&mut self) {
+        self.tell_presence();
+        self.typed.retain(|_, at| at.elapsed() < limits::TYPING_INTERVAL);
+        if let Some(under_way) = &mut self.under_way
+            && !under_way.told
+            && under_way.since.elapsed() >= limits::SEND_DECISION
+        {
+            under_way.told = true;
+            for send in &under_way.sends {
+                refuse(
+                    send,
+                    "unknown_outcome",
+                    "the server does not know whether this was stored: retry it",
+                    Some(1.0),
+                );
+            }
+        }
+        let overdue = self.writes.iter().take_while(|write| match write {
+            Write::Send(send) => send.at.elapsed() >= limits::SEND_DECISION,
+            Write::Change(..) => false,
+        });
+        for _ in 0..overdue.count() {
+            if let Some(Write::Send(send)) = self.writes.pop_front() {
+                refuse(
+                    &send,
+                    "refused",
+                    "the server can't store now and has not stored this: send it again",
+                    Some(2.0),
+                );
+            }
+        }
+    }
+}
+
+/// Answers a send with an error.
+pub(super) fn refuse(send: &Send, code: &'static str, detail: &str, retry_after: Option<f64>) {
+    let room = send.message.room.to_string();
+    let frame = text_frame(&to_json(&Outbound::Error {
+        code,
+        detail,
+        retry_after,
+        reference: send.reference.as_ref(),
+        nonce: send.message.nonce.as_ref().map(crate::model::Nonce::as_str),
+        room: Some(&room),
+    }));
+    let _ = send.link.answer(frame);
+    send.link.send_answered();
+}

@@ -1,0 +1,284 @@
+//! What a room's task does with the store: appends, changes, and reads for those who join or are far behind.
+
+use std::time::Instant;
+
+use super::run::refuse;
+use super::{Actor, JoinError, SENDS_PER_APPEND, UnderWay, Write};
+use crate::fanout::Outlet;
+use crate::limits;
+use crate::model::{ConnectionId, Event, EventId, EventKind, Message, Name};
+use crate::presence;
+use crate::rooms::state::{Committed, Plan, Progress};
+use crate::store::{self, Appended, Page, Range};
+use crate::wire::outbound::{Notice, RoomRef};
+
+/// Events that one store page of a slow reader's catch-up holds.
+const CATCH_UP_PAGE: usize = 200;
+/// Events read at most when more than a replay's worth lies beyond a cursor: messages and their changes.
+const DEEP_EVENTS_MAX: usize = 4 * limits::REPLAY_EVENTS_MAX;
+
+/// Something that came back from the store.
+pub(super) enum Step {
+    Appended(Vec<store::Result<Appended>>),
+    Changed(store::Result<Event>),
+    Latest(store::Result<(Page, Option<EventId>)>),
+    Events(store::Result<(Vec<Event>, EventId)>),
+    CatchUp {
+        connection: ConnectionId,
+        events: store::Result<Vec<Event>>,
+    },
+    Presence {
+        count: presence::Result<u64>,
+        joined: Vec<Name>,
+        left: Vec<Name>,
+    },
+}
+
+impl Actor {
+    pub(super) async fn step(&mut self, step: Step) {
+        match step {
+            Step::Appended(results) => self.appended(results).await,
+            Step::Changed(result) => self.change_done(result).await,
+            Step::Latest(result) => {
+                let result = result.map(|(page, newest)| self.state.prime(&page.messages, !page.has_more, newest));
+                self.loaded(result).await;
+            }
+            Step::Events(result) => {
+                let result = result.map(|(events, after)| self.state.extend_back(&events, after));
+                self.loaded(result).await;
+            }
+            Step::Presence { count, joined, left } => match count {
+                Ok(count) => self.presence_counted(count, &joined, &left),
+                Err(error) => tracing::debug!(%error, "presence can't be counted"),
+            },
+            Step::CatchUp { connection, events } => match events {
+                Ok(events) => {
+                    let complete = events.len() < CATCH_UP_PAGE;
+                    let progress = self.state.resume_from_store(connection, &events, complete);
+                    self.after_progress(connection, progress);
+                }
+                // The reader loses nothing by coming back: its cursor is what it had before.
+                Err(error) => {
+                    tracing::warn!(%error, room = %self.room.id, "a slow reader's history can't be read");
+                    if let Some(link) = self.state.leave(connection) {
+                        link.close(crate::wire::farewell::farewell(
+                            crate::wire::close::CloseCode::GoingAway,
+                            2.0,
+                        ));
+                        self.departure(&link).await;
+                    }
+                }
+            },
+        }
+    }
+
+    /// Begins the next write if none is under way: all sends that wait in a row are one append.
+    pub(super) fn start_write(&mut self) {
+        if self.under_way.is_some() {
+            return;
+        }
+        let mut sends = Vec::new();
+        while sends.len() < SENDS_PER_APPEND {
+            match self.writes.front() {
+                Some(Write::Send(_)) => {}
+                Some(Write::Change(..)) if sends.is_empty() => return self.start_change(),
+                Some(Write::Change(..)) | None => break,
+            }
+            let Some(Write::Send(send)) = self.writes.pop_front() else {
+                break;
+            };
+            if send.link.is_dead() {
+                continue;
+            }
+            if !self.state.has(send.link.connection()) {
+                refuse(
+                    &send,
+                    "not_joined",
+                    "this connection has not joined the room: join it first",
+                    None,
+                );
+            } else if self.room.archived {
+                refuse(&send, "archived", "the room is archived: it can only be read", None);
+            } else {
+                sends.push(*send);
+            }
+        }
+        if sends.is_empty() {
+            return;
+        }
+        let batch = sends.iter().map(|send| send.message.clone()).collect();
+        let store = self.hub.store();
+        self.steps
+            .push(Box::pin(async move { Step::Appended(store.append(batch).await) }));
+        self.under_way = Some(UnderWay {
+            since: Instant::now(),
+            sends,
+            change: None,
+            told: false,
+        });
+    }
+
+    fn start_change(&mut self) {
+        if let Some(Write::Change(change, reply)) = self.writes.pop_front() {
+            let store = self.hub.store();
+            self.steps
+                .push(Box::pin(async move { Step::Changed(store.change(change).await) }));
+            self.under_way = Some(UnderWay {
+                since: Instant::now(),
+                sends: Vec::new(),
+                change: Some(reply),
+                told: false,
+            });
+        }
+    }
+
+    async fn appended(&mut self, results: Vec<store::Result<Appended>>) {
+        let Some(under_way) = self.under_way.take() else { return };
+        let took = under_way.since.elapsed();
+        let mut batch = Vec::with_capacity(results.len());
+        for (send, result) in under_way.sends.into_iter().zip(results) {
+            let (message, fresh) = match result {
+                Ok(Appended::Fresh(message)) => (message, true),
+                Ok(Appended::Repeated(message)) => (message, false),
+                Err(error) => {
+                    if !under_way.told {
+                        let error = crate::rooms::directory::Error::from(error);
+                        refuse(&send, error.code(), &error.to_string(), error.retry_after());
+                    }
+                    continue;
+                }
+            };
+            if fresh {
+                self.mention(&message);
+            }
+            if !under_way.told {
+                send.link.send_answered();
+                self.hub.counters().send_to_ack(send.at.elapsed());
+            }
+            let nonce = send.message.nonce.map(|nonce| nonce.as_str().into());
+            // A send that was told `unknown_outcome` has had its one answer.
+            let answered = under_way.told;
+            batch.push(Committed {
+                link: send.link,
+                message,
+                reference: send.reference,
+                nonce,
+                fresh,
+                answered,
+            });
+        }
+        self.hub
+            .counters()
+            .messages
+            .add(batch.iter().filter(|item| item.fresh).count() as u64);
+        let burst = self.state.committed(batch);
+        self.deliver(&burst).await;
+        tracing::trace!(?took, room = %self.room.id, "appended");
+    }
+
+    async fn change_done(&mut self, result: store::Result<Event>) {
+        let reply = self.under_way.take().and_then(|under_way| under_way.change);
+        if let Ok(event) = &result
+            && let Some(burst) = self.state.changed(event)
+        {
+            if let EventKind::Edited(message) = &event.kind {
+                self.mention(message);
+            }
+            self.deliver(&burst).await;
+        }
+        if let Some(reply) = reply {
+            let _ = reply.send(result);
+        }
+    }
+
+    /// Tells those who are named in a message, on connections that do not read this room.
+    fn mention(&self, message: &Message) {
+        if message.mentions.is_empty() {
+            return;
+        }
+        let notice = Notice::Mention {
+            room: RoomRef::from(&*self.room),
+            id: message.id,
+            author: message.author.clone(),
+            message: message.body.clone(),
+        };
+        for &user in message.mentions.iter().filter(|user| **user != message.author.id) {
+            self.hub.notice(user, &notice, |connection| !self.state.has(connection));
+        }
+    }
+
+    /// Begins the read that the first of those who wait needs.
+    pub(super) fn load(&mut self, plan: Plan) {
+        let (store, room) = (self.hub.store(), self.room.id);
+        self.loading = true;
+        let lowest = self.joins.iter().filter_map(|join| join.from.since).min();
+        self.steps.push(match plan {
+            Plan::NeedsEvents { after } => {
+                let after = lowest.map_or(after, |lowest| lowest.min(after));
+                Box::pin(async move { Step::Events(read_events(&*store, room, after).await) })
+            }
+            _ => Box::pin(async move {
+                // The position is read first: what comes between the two reads is in the page and above it.
+                let newest = match store.newest(room).await {
+                    Ok(newest) => newest,
+                    Err(error) => return Step::Latest(Err(error)),
+                };
+                Step::Latest(
+                    store
+                        .page(room, Range::Latest, limits::JOIN_MESSAGES)
+                        .await
+                        .map(|page| (page, newest)),
+                )
+            }),
+        });
+    }
+
+    async fn loaded(&mut self, result: store::Result<()>) {
+        self.loading = false;
+        let waiting = std::mem::take(&mut self.joins);
+        match result {
+            Ok(()) => {
+                for join in waiting {
+                    self.join(join).await;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, room = %self.room.id, "the room's history can't be read");
+                for join in waiting {
+                    let _ = join.reply.send(Err(JoinError::Store(error.clone())));
+                }
+            }
+        }
+    }
+
+    /// Does what a reader's progress asks for.
+    pub(super) fn after_progress(&mut self, connection: ConnectionId, progress: Progress) {
+        if let Progress::NeedsStore { after } = progress {
+            let (store, room) = (self.hub.store(), self.room.id);
+            self.hub.counters().store_catch_ups.add(1);
+            self.steps.push(Box::pin(async move {
+                Step::CatchUp {
+                    connection,
+                    events: store.events(room, after, CATCH_UP_PAGE).await,
+                }
+            }));
+        }
+    }
+}
+
+/// Everything after a cursor, if that is a replay's worth; else everything after the point from which on it is.
+async fn read_events(
+    store: &dyn store::Store,
+    room: crate::model::RoomId,
+    after: EventId,
+) -> store::Result<(Vec<Event>, EventId)> {
+    let most = limits::REPLAY_EVENTS_MAX + 1;
+    let events = store.events(room, after, most).await?;
+    if events.len() < most {
+        return Ok((events, after));
+    }
+    let page = store.page(room, Range::Latest, most).await?;
+    let from = page.messages.first().map_or(after, |message| message.id).max(after);
+    let below = EventId::new(from.timestamp().millis(), from.counter(), 0);
+    Ok((store.events(room, below, DEEP_EVENTS_MAX).await?, below))
+}

@@ -1,0 +1,268 @@
+//! The rooms that are active on this node, and the way to each one's task.
+//!
+//! A room becomes active when somebody joins it or changes something in it, and retires when nobody has read it for a
+//! while. The hub also knows which direct conversations to tell when a person comes online, and reaches a user's
+//! connections with notices.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+
+use super::actor::{self, Command};
+use super::counters::Counters;
+use super::live::Live;
+use crate::fanout::{Outlet, Registry};
+use crate::limits;
+use crate::model::{Author, Change, ConnectionId, Event, Room, RoomId, Timestamp, UserId, WallClock};
+use crate::presence::Presence;
+use crate::store::{self, Store};
+use crate::wire::frame::text_frame;
+use crate::wire::outbound::{LeftReason, Notice, RoomRef};
+
+/// The way to a room's task.
+#[derive(Debug)]
+pub struct RoomHandle {
+    /// The room's names.
+    pub room: RoomRef,
+    commands: mpsc::Sender<Command>,
+}
+
+impl RoomHandle {
+    /// Hands a command over if there is room, else gives it back.
+    ///
+    /// # Errors
+    /// The command, and whether the queue is full or the room has retired.
+    pub fn try_send(&self, command: Command) -> Result<(), mpsc::error::TrySendError<Command>> {
+        self.commands.try_send(command)
+    }
+
+    /// Hands a command over; waits while the queue is full.
+    ///
+    /// # Errors
+    /// The command, if the room has retired.
+    pub async fn send(&self, command: Command) -> Result<(), Command> {
+        self.commands.send(command).await.map_err(|error| error.0)
+    }
+}
+
+#[derive(Debug, Default)]
+struct Active {
+    rooms: HashMap<RoomId, Arc<RoomHandle>>,
+    /// Active direct conversations of each person.
+    direct: HashMap<UserId, BTreeSet<RoomId>>,
+}
+
+/// The active rooms of this node.
+pub struct Hub {
+    active: Mutex<Active>,
+    store: Arc<dyn Store>,
+    presence: Arc<dyn Presence>,
+    registry: Arc<Registry>,
+    clock: Arc<dyn WallClock>,
+    counters: Counters,
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub")
+            .field("active", &self.active_rooms())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Hub {
+    /// A hub without active rooms.
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        presence: Arc<dyn Presence>,
+        registry: Arc<Registry>,
+        clock: Arc<dyn WallClock>,
+    ) -> Arc<Self> {
+        let active = Mutex::default();
+        Arc::new(Self {
+            active,
+            store,
+            presence,
+            registry,
+            clock,
+            counters: Counters::default(),
+        })
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
+    /// Presence.
+    #[must_use]
+    pub fn presence(&self) -> Arc<dyn Presence> {
+        Arc::clone(&self.presence)
+    }
+
+    /// The connections of this node.
+    #[must_use]
+    pub const fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// What the rooms count.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The present moment.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// How many rooms are active.
+    #[must_use]
+    pub fn active_rooms(&self) -> usize {
+        self.active.lock().rooms.len()
+    }
+
+    /// The way to a room, which becomes active if it is not.
+    #[must_use]
+    pub fn room(self: &Arc<Self>, room: &Arc<Room>) -> Arc<RoomHandle> {
+        let mut active = self.active.lock();
+        if let Some(handle) = active.rooms.get(&room.id) {
+            return Arc::clone(handle);
+        }
+        let (commands, receiver) = mpsc::channel(limits::ROOM_QUEUE_MAX);
+        let handle = Arc::new(RoomHandle {
+            room: (&**room).into(),
+            commands,
+        });
+        active.rooms.insert(room.id, Arc::clone(&handle));
+        for user in people_of(room) {
+            active.direct.entry(user).or_default().insert(room.id);
+        }
+        self.counters.activations.add(1);
+        // The task ends by itself once it is idle, or when the runtime stops.
+        tokio::spawn(actor::run(Arc::clone(self), Arc::clone(room), receiver));
+        handle
+    }
+
+    fn active(&self, room: RoomId) -> Option<Arc<RoomHandle>> {
+        self.active.lock().rooms.get(&room).cloned()
+    }
+
+    /// Lets go of a room whose task is idle, unless a command came meanwhile.
+    pub(super) fn retire(&self, room: RoomId, commands: &mpsc::Receiver<Command>) -> bool {
+        let mut active = self.active.lock();
+        // Whoever holds the handle and sends after this finds the queue closed and asks for the room again.
+        if !commands.is_empty() {
+            return false;
+        }
+        active.rooms.remove(&room);
+        active.direct.retain(|_, rooms| {
+            rooms.remove(&room);
+            !rooms.is_empty()
+        });
+        true
+    }
+
+    /// Sends a command to a room, which becomes active if it is not; waits while its queue is full.
+    pub async fn send(self: &Arc<Self>, room: &Arc<Room>, command: Command) {
+        let mut command = command;
+        loop {
+            match self.room(room).send(command).await {
+                Ok(()) => return,
+                // It retired in between: the next one is fresh.
+                Err(back) => command = back,
+            }
+        }
+    }
+
+    /// Takes a user's connections out of a room. On return nothing more of the room is written to them.
+    pub async fn cut(&self, room: RoomId, user: UserId, reason: LeftReason) {
+        if let Some(handle) = self.active(room) {
+            let (done, wait) = oneshot::channel();
+            if handle.send(Command::Cut { user, reason, done }).await.is_ok() {
+                let _ = wait.await;
+            }
+        }
+    }
+
+    /// Tells an active room its present state. On return it acts on it.
+    pub async fn room_changed(&self, room: Arc<Room>) {
+        if let Some(handle) = self.active(room.id) {
+            let (done, wait) = oneshot::channel();
+            if handle.send(Command::Changed { room, done }).await.is_ok() {
+                let _ = wait.await;
+            }
+        }
+    }
+
+    /// Lets a second pass in every room. A room whose queue is full looks at the clock later.
+    pub fn tick(&self) {
+        let rooms: Vec<_> = self.active.lock().rooms.values().cloned().collect();
+        for room in rooms {
+            let _ = room.try_send(Command::Tick);
+        }
+    }
+
+    /// Tells the other person of each active direct conversation that this one came online or went offline.
+    pub fn person(&self, author: &Author, online: bool, last_seen: Option<Timestamp>) {
+        let rooms: Vec<_> = {
+            let active = self.active.lock();
+            let direct = active.direct.get(&author.id).into_iter().flatten();
+            direct.filter_map(|room| active.rooms.get(room).cloned()).collect()
+        };
+        for room in rooms {
+            // Presence is the first thing to drop.
+            let _ = room.try_send(Command::Person {
+                author: author.clone(),
+                online,
+                last_seen,
+            });
+        }
+    }
+
+    /// Tells a user something on those of their `/ws` connections that `wanted` accepts.
+    pub fn notice(&self, user: UserId, notice: &Notice, wanted: impl Fn(ConnectionId) -> bool) {
+        let links = self.registry.of_user(user);
+        if links.is_empty() {
+            return;
+        }
+        let frame = text_frame(&notice.to_json());
+        for link in links
+            .iter()
+            .filter(|link| !link.identity().one_room && wanted(link.connection()))
+        {
+            link.notice(&frame);
+        }
+    }
+}
+
+fn people_of(room: &Room) -> impl Iterator<Item = UserId> {
+    room.pair.into_iter().flat_map(|(low, high)| [low, high])
+}
+
+/// The hub as the rules of rooms see it.
+#[derive(Debug, Clone)]
+pub struct LiveHub(pub Arc<Hub>);
+
+#[async_trait]
+impl Live for LiveHub {
+    async fn change(&self, room: &Room, change: Change) -> store::Result<Event> {
+        let (reply, answer) = oneshot::channel();
+        let room = Arc::new(room.clone());
+        self.0.send(&room, Command::Change { change, reply }).await;
+        answer
+            .await
+            .unwrap_or_else(|_| Err(store::Error::UnknownOutcome("the room's task ended".into())))
+    }
+
+    fn inbox(&self, user: UserId, notice: &Notice) {
+        self.0.notice(user, notice, |_| true);
+    }
+}

@@ -1,0 +1,394 @@
+//! The in-memory tail of a room's events, already framed.
+//!
+//! Joins, resumes and slow readers are served from here without a store read. A message's frame is replaced when the
+//! message is edited or deleted, so that nothing that was taken back is told again. Every entry has an arrival number:
+//! readers that fell behind continue by it, because ids alone do not say what has arrived.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+
+use crate::limits;
+use crate::model::{Author, ConnectionId, EventId};
+use crate::wire::inbound::Digest;
+
+/// Arrival numbers start here, so that older events can be put in front later.
+const ARRIVALS_BELOW: u64 = 1 << 32;
+
+/// One event.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its position.
+    pub id: EventId,
+    /// The message it is or concerns.
+    pub message: EventId,
+    /// Whether it is the message itself.
+    pub is_message: bool,
+    /// Who wrote it, if it is a message: what stays of it once it is deleted.
+    pub author: Option<Author>,
+    /// The connection on this node that sent it.
+    pub from: Option<ConnectionId>,
+    /// The frame, in the message's present state. Empty: superseded, nothing to send.
+    pub frame: Bytes,
+}
+
+/// The tail. Entries are in the order of arrival.
+#[derive(Debug, Default)]
+pub struct Ring {
+    entries: VecDeque<Entry>,
+    first_arrival: u64,
+    bytes: usize,
+    by_message: HashMap<EventId, u64>,
+    messages: usize,
+    /// Every event above this is here; `None`: nothing is known to be, until primed.
+    floor: Option<EventId>,
+    /// Every message of the room is here.
+    whole: bool,
+    newest: Option<EventId>,
+}
+
+impl Ring {
+    /// An empty ring that covers nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The greatest id that was ever in it.
+    #[must_use]
+    pub const fn newest(&self) -> Option<EventId> {
+        self.newest
+    }
+
+    /// The arrival number that the next event will have.
+    #[must_use]
+    pub fn next_arrival(&self) -> u64 {
+        self.first_arrival + self.entries.len() as u64
+    }
+
+    /// The arrival number of the oldest event that is still here.
+    #[must_use]
+    pub const fn first_arrival(&self) -> u64 {
+        self.first_arrival
+    }
+
+    /// Whether every event above `id` is here.
+    #[must_use]
+    pub fn covers(&self, id: EventId) -> bool {
+        self.floor.is_some_and(|floor| floor <= id)
+    }
+
+    /// Whether the `count` newest messages are here.
+    #[must_use]
+    pub const fn has_latest(&self, count: usize) -> bool {
+        self.whole || self.messages >= count
+    }
+
+    /// Whether an event with this id is here.
+    #[must_use]
+    pub fn holds(&self, id: EventId) -> bool {
+        self.by_message.contains_key(&id) || self.entries.iter().rev().take(64).any(|entry| entry.id == id)
+    }
+
+    /// Takes the newest messages as the store has them, ascending. `whole` says that these are all there are; `newest`
+    /// is the greatest position in the store when they were read. What arrived since then stays behind them.
+    pub fn prime(&mut self, entries: Vec<Entry>, whole: bool, newest: Option<EventId>) {
+        let next = self.next_arrival();
+        let read_up_to = newest.max(entries.last().map(|entry| entry.id));
+        // The room below the numbers in use is for `extend_back`.
+        let fresh = Self {
+            first_arrival: next.max(ARRIVALS_BELOW),
+            ..Self::default()
+        };
+        let before = std::mem::replace(self, fresh);
+        for entry in entries {
+            self.insert_back(entry);
+        }
+        self.whole = whole;
+        self.newest = self.newest.max(newest);
+        // Edits of older messages are not among these entries, so only what comes from now on is covered.
+        self.floor = Some(read_up_to.unwrap_or(EventId::new(0, 0, 0)));
+        for entry in before.entries.into_iter().filter(|entry| Some(entry.id) > read_up_to) {
+            self.insert_back(entry);
+        }
+    }
+
+    /// Takes everything above `after` as the store has it, ascending, and keeps the arrival numbers of what was here.
+    pub fn extend_back(&mut self, entries: Vec<Entry>, after: EventId) {
+        if self.covers(after) {
+            return;
+        }
+        for entry in entries.into_iter().rev() {
+            let here = self.entries.iter().any(|held| held.id == entry.id);
+            if here {
+                continue;
+            }
+            // Room is made in the arrival numbers below those in use; a primed ring starts well above zero.
+            let Some(first) = self.first_arrival.checked_sub(1) else {
+                break;
+            };
+            self.first_arrival = first;
+            self.bytes += entry.frame.len();
+            if entry.is_message {
+                self.by_message.insert(entry.message, first);
+                self.messages += 1;
+            }
+            self.newest = self.newest.max(Some(entry.id));
+            self.entries.push_front(entry);
+        }
+        self.entries.make_contiguous().sort_by_key(|entry| entry.id);
+        self.reindex();
+        self.floor = Some(after);
+    }
+
+    fn reindex(&mut self) {
+        self.by_message.clear();
+        for (offset, entry) in self.entries.iter().enumerate() {
+            if entry.is_message {
+                self.by_message
+                    .insert(entry.message, self.first_arrival + offset as u64);
+            }
+        }
+    }
+
+    fn insert_back(&mut self, entry: Entry) {
+        if entry.is_message {
+            self.by_message.insert(entry.message, self.next_arrival());
+            self.messages += 1;
+        }
+        self.bytes += entry.frame.len();
+        self.newest = self.newest.max(Some(entry.id));
+        self.entries.push_back(entry);
+    }
+
+    /// Adds an event that arrived now, and lets the oldest go where the ring is full.
+    pub fn push(&mut self, entry: Entry) {
+        if self.floor.is_none() {
+            self.floor = Some(entry.id);
+        }
+        self.insert_back(entry);
+        while self.entries.len() > limits::RING_EVENTS_MAX || self.bytes > limits::RING_BYTES_MAX {
+            if !self.evict() {
+                break;
+            }
+        }
+    }
+
+    fn evict(&mut self) -> bool {
+        let Some(entry) = self.entries.pop_front() else {
+            return false;
+        };
+        self.first_arrival += 1;
+        self.bytes -= entry.frame.len();
+        self.floor = self.floor.max(Some(entry.id));
+        if entry.is_message {
+            self.by_message.remove(&entry.message);
+            self.messages -= 1;
+            self.whole = false;
+        }
+        true
+    }
+
+    /// Gives a message its new frame and drops the frames of earlier edits of it. Call it before the change itself is
+    /// pushed.
+    pub fn replace(&mut self, message: EventId, frame: &Bytes) {
+        if let Some(arrival) = self.by_message.get(&message)
+            && let Some(entry) = self
+                .entries
+                .get_mut(usize::try_from(arrival - self.first_arrival).unwrap_or(usize::MAX))
+        {
+            self.bytes = self.bytes + frame.len() - entry.frame.len();
+            entry.frame = frame.clone();
+        }
+        for entry in self
+            .entries
+            .iter_mut()
+            .filter(|entry| !entry.is_message && entry.message == message)
+        {
+            self.bytes -= entry.frame.len();
+            entry.frame = Bytes::new();
+        }
+    }
+
+    /// The entry with this arrival number.
+    #[must_use]
+    pub fn get(&self, arrival: u64) -> Option<&Entry> {
+        self.entries
+            .get(usize::try_from(arrival.checked_sub(self.first_arrival)?).ok()?)
+    }
+
+    /// The arrival number at which the `count` newest messages begin.
+    #[must_use]
+    pub fn latest_from(&self, count: usize) -> u64 {
+        let mut left = count;
+        for (offset, entry) in self.entries.iter().enumerate().rev() {
+            if left == 0 {
+                return self.first_arrival + offset as u64 + 1;
+            }
+            left -= usize::from(entry.is_message);
+        }
+        if count > 0 {
+            self.first_arrival
+        } else {
+            self.next_arrival()
+        }
+    }
+
+    /// The arrival number of the first event above `id`.
+    #[must_use]
+    pub fn first_above(&self, id: EventId) -> u64 {
+        let offset = self
+            .entries
+            .iter()
+            .position(|entry| entry.id > id)
+            .unwrap_or(self.entries.len());
+        self.first_arrival + offset as u64
+    }
+
+    /// How many events lie above `id`.
+    #[must_use]
+    pub fn count_above(&self, id: EventId) -> usize {
+        self.entries.iter().filter(|entry| entry.id > id).count()
+    }
+
+    /// Whether the client's digest equals that of the messages here with `lower <= id <= cursor`.
+    #[must_use]
+    pub fn agrees(&self, digest: Digest, lower: EventId, cursor: EventId) -> bool {
+        let from = digest.from.map_or(lower, |from| from.max(lower));
+        let held = self
+            .entries
+            .iter()
+            .filter(|entry| entry.is_message && entry.id >= from && entry.id <= cursor);
+        let (count, xor) = held.fold((0, 0), |(count, xor), entry| (count + 1, xor ^ entry.id.as_u128()));
+        (count, xor) == (digest.count, digest.xor)
+    }
+
+    /// The id of the first message at or after an arrival number.
+    #[must_use]
+    pub fn message_from(&self, arrival: u64) -> Option<EventId> {
+        (arrival..self.next_arrival())
+            .filter_map(|arrival| self.get(arrival))
+            .find(|entry| entry.is_message)
+            .map(|e| e.id)
+    }
+
+    /// Who wrote a message that is here.
+    #[must_use]
+    pub fn author_of(&self, message: EventId) -> Option<&Author> {
+        self.get(*self.by_message.get(&message)?)?.author.as_ref()
+    }
+
+    /// Bytes of frames.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u64) -> EventId {
+        EventId::new(n, 0, n)
+    }
+
+    fn message(n: u64) -> Entry {
+        Entry {
+            id: id(n),
+            message: id(n),
+            is_message: true,
+            author: None,
+            from: None,
+            frame: Bytes::from(format!("m{n}")),
+        }
+    }
+
+    #[test]
+    fn the_oldest_goes_and_the_floor_follows() {
+        let mut ring = Ring::new();
+        ring.prime(Vec::new(), true, None);
+        let count = limits::RING_EVENTS_MAX as u64 + 10;
+        for n in 1..=count {
+            ring.push(message(n));
+        }
+        assert_eq!(
+            ring.next_arrival() - ring.first_arrival(),
+            limits::RING_EVENTS_MAX as u64
+        );
+        assert!(ring.covers(id(10)));
+        assert!(!ring.covers(id(9)));
+        assert_eq!(ring.get(ring.latest_from(50)).unwrap().id, id(count - 49));
+        assert_eq!(ring.count_above(id(count - 5)), 5);
+        assert_eq!(ring.latest_from(0), ring.next_arrival());
+    }
+
+    #[test]
+    fn a_change_replaces_the_message_and_silences_earlier_changes() {
+        let mut ring = Ring::new();
+        ring.prime(vec![message(1), message(2)], true, Some(id(2)));
+        ring.replace(id(1), &Bytes::from_static(b"edited"));
+        ring.push(Entry {
+            id: id(3),
+            message: id(1),
+            is_message: false,
+            author: None,
+            from: None,
+            frame: Bytes::from_static(b"e3"),
+        });
+        ring.replace(id(1), &Bytes::from_static(b"deleted"));
+        let frames: Vec<_> = (ring.first_arrival()..ring.next_arrival())
+            .map(|n| ring.get(n).unwrap().frame.clone())
+            .collect();
+        assert_eq!(frames, [&b"deleted"[..], b"m2", b""]);
+        assert_eq!(ring.bytes(), 9);
+    }
+
+    #[test]
+    fn a_primed_ring_covers_only_what_comes_until_it_is_extended() {
+        let mut ring = Ring::new();
+        ring.prime((11..=20).map(message).collect(), false, Some(id(20)));
+        assert!(!ring.covers(id(15)));
+        assert!(ring.has_latest(10));
+        assert!(!ring.has_latest(11));
+        let start = ring.first_arrival();
+        ring.extend_back((5..=20).map(message).collect(), id(4));
+        assert!(ring.covers(id(4)));
+        assert_eq!(ring.first_arrival(), start - 6);
+        assert_eq!(ring.get(ring.first_above(id(12))).unwrap().id, id(13));
+    }
+
+    #[test]
+    fn a_digest_is_compared_over_its_own_range() {
+        let mut ring = Ring::new();
+        ring.prime((1..=20).map(message).collect(), true, Some(id(20)));
+        let xor = (5..=10).fold(0, |xor, n| xor ^ id(n).as_u128());
+        assert!(ring.agrees(
+            Digest {
+                count: 6,
+                xor,
+                from: Some(id(5))
+            },
+            id(1),
+            id(10)
+        ));
+        assert!(!ring.agrees(
+            Digest {
+                count: 6,
+                xor,
+                from: Some(id(4))
+            },
+            id(1),
+            id(10)
+        ));
+        assert!(!ring.agrees(
+            Digest {
+                count: 5,
+                xor: xor ^ id(7).as_u128(),
+                from: Some(id(5))
+            },
+            id(1),
+            id(10)
+        ));
+    }
+}
