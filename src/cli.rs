@@ -18,6 +18,8 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
+    /// Serve the chat (the default)
+    Serve(Flags),
     /// Show the whole configuration and try everything that the server will need
     Check(Flags),
     /// Bring the databases to this version's schema
@@ -55,7 +57,7 @@ impl Cli {
     pub fn split(self) -> (Option<Command>, Flags) {
         let inner = match &self.command {
             None | Some(Command::Smoke(_) | Command::Bench(_)) => Flags::default(),
-            Some(Command::Check(flags) | Command::Migrate(flags)) => flags.clone(),
+            Some(Command::Serve(flags) | Command::Check(flags) | Command::Migrate(flags)) => flags.clone(),
             Some(Command::Createsuperuser(with)) => with.flags.clone(),
             Some(Command::Healthcheck(with)) => with.flags.clone(),
             Some(Command::Seed(with)) => with.flags.clone(),

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod admin;
+pub mod app;
 pub mod channel_layer;
 pub mod cli;
 pub mod client;
@@ -10,8 +11,8 @@ pub mod commands;
 pub mod config;
 pub mod conn;
 pub mod control_log;
-pub mod http;
 pub mod fanout;
+pub mod http;
 pub mod limits;
 pub mod listen;
 pub mod metrics;

@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{CommandFactory as _, Parser as _};
+use clap::Parser as _;
+use natter::app;
 use natter::cli::{Cli, Command};
 use natter::commands::{archive, bench, check, createsuperuser, healthcheck, migrate, seed, smoke};
 use natter::config::{Config, Flags};
@@ -35,10 +36,10 @@ fn main() -> ExitCode {
 fn run() -> anyhow::Result<ExitCode> {
     let (command, flags) = Cli::parse().split();
     let Some(command) = command else {
-        Cli::command().print_help()?;
-        return Ok(ExitCode::from(2));
+        return serve(&flags);
     };
     match command {
+        Command::Serve(_) => serve(&flags),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Smoke(arguments) => runtime(None)?.block_on(smoke::run(&arguments)),
         Command::Check(_) => configured(&flags, async |config| check::run(config).await),
@@ -51,6 +52,12 @@ fn run() -> anyhow::Result<ExitCode> {
         Command::Export(with) => configured(&flags, async |config| archive::export(config, &with.own).await),
         Command::Import(with) => configured(&flags, async |config| archive::import(config, &with.own).await),
     }
+}
+
+fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
+    configured(flags, async |config| {
+        app::serve(config).await.map(|()| ExitCode::SUCCESS)
+    })
 }
 
 /// Runs a command that needs the configuration, with logging as it says.

@@ -46,8 +46,16 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(gate: Arc<Gate>, link: Arc<Link>, user: Arc<User>) -> Self {
-        let bucket = crate::throttle::SendBucket::new();
-        Self { gate, link, user, rooms: Vec::new(), one_room: None, bucket, decoder: read::decoder() }
+        let bucket = crate::throttle::SendBucket::new(gate.throttled, std::time::Instant::now());
+        Self {
+            gate,
+            link,
+            user,
+            rooms: Vec::new(),
+            one_room: None,
+            bucket,
+            decoder: read::decoder(),
+        }
     }
 
     /// Serves the connection until it ends. `early` is what the client sent before the upgrade was complete.
@@ -96,7 +104,14 @@ impl Connection {
             limits: LimitsView::current(),
         }));
         let _ = self.link.answer(hello);
-        match self.gate.hub.presence().connect(self.user.id, self.link.connection()).await {
+        self.gate.hub.counters().connections_opened.add(1);
+        match self
+            .gate
+            .hub
+            .presence()
+            .connect(self.user.id, self.link.connection())
+            .await
+        {
             Ok(true) if self.gate.departures.lock().remove(&self.user.id).is_none() => {
                 self.gate.hub.person(&identity.author, true, self.user.last_seen);
             }
@@ -112,6 +127,7 @@ impl Connection {
     /// What was put off while something waited.
     async fn drained(&mut self) {
         for (room, _) in self.link.take_behind() {
+            self.gate.hub.counters().fell_behind.add(1);
             if let Some(joined) = self.rooms.iter().find(|joined| joined.room.id == room) {
                 let _ = joined.handle.send(Command::Drained(self.link.connection())).await;
             }
@@ -134,7 +150,8 @@ impl Connection {
                     let _ = self.link.answer(pong_frame(&payload));
                 }
                 Incoming::Close(code) => {
-                    let answer = code.map_or_else(|| close_frame(CloseCode::Normal, ""), |code| raw_close_frame(code, ""));
+                    let answer =
+                        code.map_or_else(|| close_frame(CloseCode::Normal, ""), |code| raw_close_frame(code, ""));
                     self.link.close(answer);
                 }
                 Incoming::Broken(code) => self.link.close(farewell(code, 0.0)),
@@ -146,13 +163,22 @@ impl Connection {
     async fn close(&mut self) {
         let connection = self.link.connection();
         for joined in self.rooms.drain(..) {
-            let _ = joined.handle.send(Command::Leave { connection, answer: None }).await;
+            let _ = joined
+                .handle
+                .send(Command::Leave {
+                    connection,
+                    answer: None,
+                })
+                .await;
         }
         self.gate.registry.remove(&self.link);
         match self.gate.hub.presence().disconnect(self.user.id, connection).await {
             Ok(true) => {
                 let author = self.link.identity().author.clone();
-                self.gate.departures.lock().insert(self.user.id, (author, self.gate.clock.now()));
+                self.gate
+                    .departures
+                    .lock()
+                    .insert(self.user.id, (author, self.gate.clock.now()));
             }
             Ok(false) => {}
             Err(error) => tracing::debug!(%error, "presence was not told of a disconnection"),

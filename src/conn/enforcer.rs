@@ -25,7 +25,11 @@ pub async fn enforce(gate: Arc<Gate>, log: Arc<dyn ControlLog>, node: BootId, at
                 position = last;
             }
             Err(Error::Behind { resume_at }) => {
-                tracing::error!(position, resume_at, "control-log entries were missed: checking every connection");
+                tracing::error!(
+                    position,
+                    resume_at,
+                    "control-log entries were missed: checking every connection"
+                );
                 gate.directory.forget_all();
                 check_everybody(&gate).await;
                 position = resume_at;
@@ -46,7 +50,12 @@ async fn act(gate: &Gate, entry: &Entry) {
     gate.directory.apply(entry);
     match entry {
         Entry::Session { handle, user } => {
-            for link in gate.registry.of_user(*user).iter().filter(|link| link.identity().session == *handle) {
+            for link in gate
+                .registry
+                .of_user(*user)
+                .iter()
+                .filter(|link| link.identity().session == *handle)
+            {
                 link.abort(&farewell(CloseCode::LoggedOut, 0.0));
             }
         }
@@ -57,7 +66,12 @@ async fn act(gate: &Gate, entry: &Entry) {
                 UserCut::SessionsEnded => CloseCode::LoggedOut,
             };
             let stays = |session| except.as_ref() == Some(session);
-            for link in gate.registry.of_user(*user).iter().filter(|link| !stays(&link.identity().session)) {
+            for link in gate
+                .registry
+                .of_user(*user)
+                .iter()
+                .filter(|link| !stays(&link.identity().session))
+            {
                 link.abort(&farewell(code, 0.0));
             }
         }
@@ -70,7 +84,10 @@ async fn act(gate: &Gate, entry: &Entry) {
             };
             gate.hub.cut(*room, *user, reason).await;
         }
-        Entry::Room { room, why: RoomCut::Changed | RoomCut::Deleted } => room_changed(gate, *room).await,
+        Entry::Room {
+            room,
+            why: RoomCut::Changed | RoomCut::Deleted,
+        } => room_changed(gate, *room).await,
     }
 }
 

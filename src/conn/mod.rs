@@ -49,7 +49,9 @@ pub struct Gate {
 
 impl std::fmt::Debug for Gate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Gate").field("connections", &self.registry.len()).finish_non_exhaustive()
+        f.debug_struct("Gate")
+            .field("connections", &self.registry.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -65,6 +67,15 @@ impl Gate {
     ) -> Self {
         let registry = Arc::clone(hub.registry());
         let store = hub.store();
-        Self { directory, hub, registry, sessions, store, clock, throttled, departures: Mutex::default() }
+        Self {
+            directory,
+            hub,
+            registry,
+            sessions,
+            store,
+            clock,
+            throttled,
+            departures: Mutex::default(),
+        }
     }
 }

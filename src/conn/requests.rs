@@ -12,6 +12,7 @@ use crate::limits;
 use crate::model::{Action, EventId, NewMessage, Nonce, Room, Standing};
 use crate::rooms::actor::{Command as RoomCommand, Join, JoinError, Send};
 use crate::rooms::directory::{Error, Joined, RoomKey};
+use crate::throttle::Verdict;
 use crate::wire::close::CloseCode;
 use crate::wire::farewell::farewell;
 use crate::wire::frame::text_frame;
@@ -27,7 +28,11 @@ struct Failure {
 
 impl Failure {
     fn new(code: &'static str, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), retry_after: None }
+        Self {
+            code,
+            detail: detail.into(),
+            retry_after: None,
+        }
     }
 }
 
@@ -36,8 +41,16 @@ impl From<Error> for Failure {
         if let Some(cause) = error.cause() {
             tracing::warn!(cause, code = error.code(), "a request was not done");
         }
-        let code = if error.code() == "invalid_request" { "invalid_frame" } else { error.code() };
-        Self { code, detail: error.to_string(), retry_after: error.retry_after() }
+        let code = if error.code() == "invalid_request" {
+            "invalid_frame"
+        } else {
+            error.code()
+        };
+        Self {
+            code,
+            detail: error.to_string(),
+            retry_after: error.retry_after(),
+        }
     }
 }
 
@@ -74,9 +87,13 @@ pub(super) async fn serve(on: &mut Connection, request: Request) {
         Command::Ping => (None, None),
     };
     let served = match command {
-        Command::Send { message, nonce, retry: _, reply_to, .. } => {
-            send(on, room.as_deref(), (message, nonce, reply_to), reference.clone()).await
-        }
+        Command::Send {
+            message,
+            nonce,
+            retry: _,
+            reply_to,
+            ..
+        } => send(on, room.as_deref(), (message, nonce, reply_to), reference.clone()).await,
         Command::Join { from, .. } => join(on, room.as_deref(), from, reference.clone()).await,
         Command::Unsubscribe { .. } => unsubscribe(on, room.as_deref(), reference.clone()).await,
         Command::Leave { .. } => leave(on, room.as_deref(), reference.as_ref()).await,
@@ -85,7 +102,9 @@ pub(super) async fn serve(on: &mut Connection, request: Request) {
         Command::Read { id, .. } => read(on, room.as_deref(), id, reference.as_ref()).await,
         Command::Typing { .. } => typing(on, room.as_deref()),
         Command::Ping => {
-            let _ = on.link.answer(text_frame(&to_json(&Outbound::Pong { reference: reference.as_ref() })));
+            let _ = on.link.answer(text_frame(&to_json(&Outbound::Pong {
+                reference: reference.as_ref(),
+            })));
             Ok(())
         }
     };
@@ -99,11 +118,19 @@ fn joined_at(on: &Connection, named: Option<&str>) -> Result<usize, Failure> {
     let found = match named {
         None => match on.one_room {
             Some(id) => on.rooms.iter().position(|joined| joined.room.id == id),
-            None => return Err(Failure::new("invalid_frame", "\"room\" must be given: which room this is about")),
+            None => {
+                return Err(Failure::new(
+                    "invalid_frame",
+                    "\"room\" must be given: which room this is about",
+                ));
+            }
         },
         Some(named) => match RoomKey::parse(named)? {
             RoomKey::Id(id) => on.rooms.iter().position(|joined| joined.room.id == id),
-            RoomKey::Name(name) => on.rooms.iter().position(|joined| joined.room.name.as_ref() == Some(&name)),
+            RoomKey::Name(name) => on
+                .rooms
+                .iter()
+                .position(|joined| joined.room.name.as_ref() == Some(&name)),
         },
     };
     found.ok_or_else(|| Failure::new("not_joined", "this connection has not joined the room: join it first"))
@@ -122,9 +149,7 @@ async fn send(
     reference: Option<Ref>,
 ) -> Result<(), Failure> {
     let at = joined_at(on, named)?;
-    if on.gate.throttled
-        && let Err(wait) = on.bucket.take(Instant::now())
-    {
+    if let Verdict::RetryAfter(wait) = on.bucket.take(Instant::now()) {
         return Err(Failure {
             code: "rate_limited",
             detail: "you are sending too fast: wait, then send again".into(),
@@ -132,14 +157,29 @@ async fn send(
         });
     }
     let room = Arc::clone(&on.rooms[at].room);
-    let mentions =
-        if body.contains('@') { on.gate.directory.mentions(&room, &body).await? } else { Vec::new() };
+    let mentions = if body.contains('@') {
+        on.gate.directory.mentions(&room, &body).await?
+    } else {
+        Vec::new()
+    };
     if let Some(id) = reply_to {
         on.gate.directory.check_reply(&room, id).await?;
     }
     let author = on.link.author().clone();
-    let message = NewMessage { room: room.id, author, body, nonce, reply_to, mentions };
-    let send = Send { link: Arc::clone(&on.link), message, reference, at: Instant::now() };
+    let message = NewMessage {
+        room: room.id,
+        author,
+        body,
+        nonce,
+        reply_to,
+        mentions,
+    };
+    let send = Send {
+        link: Arc::clone(&on.link),
+        message,
+        reference,
+        at: Instant::now(),
+    };
     on.link.send_begun();
     let handle = &on.rooms[at].handle;
     let gone = match handle.try_send(RoomCommand::Send(Box::new(send))) {
@@ -151,27 +191,32 @@ async fn send(
         // A room retires only while nobody reads it, so this connection was taken out of it.
         on.link.send_answered();
         on.rooms.swap_remove(at);
-        return Err(Failure::new("not_joined", "this connection no longer reads the room: join it again"));
+        return Err(Failure::new(
+            "not_joined",
+            "this connection no longer reads the room: join it again",
+        ));
     }
     Ok(())
 }
 
-async fn join(
-    on: &mut Connection,
-    named: Option<&str>,
-    from: JoinFrom,
-    reference: Option<Ref>,
-) -> Result<(), Failure> {
+async fn join(on: &mut Connection, named: Option<&str>, from: JoinFrom, reference: Option<Ref>) -> Result<(), Failure> {
     let opened = match (named, on.one_room) {
-        (None, None) => return Err(Failure::new("invalid_frame", "\"room\" must be given: which room to join")),
+        (None, None) => {
+            return Err(Failure::new(
+                "invalid_frame",
+                "\"room\" must be given: which room to join",
+            ));
+        }
         (None, Some(id)) => on.gate.directory.open_or_join(&on.user, &id.to_string()).await?,
         (Some(named), one_room) => {
             if let Some(id) = one_room {
-                let at = joined_at(on, Some(named)).map_err(|_| {
-                    Failure::new("forbidden", "this socket serves one room only: open /ws for several")
-                })?;
+                let at = joined_at(on, Some(named))
+                    .map_err(|_| Failure::new("forbidden", "this socket serves one room only: open /ws for several"))?;
                 if on.rooms[at].room.id != id {
-                    return Err(Failure::new("forbidden", "this socket serves one room only: open /ws for several"));
+                    return Err(Failure::new(
+                        "forbidden",
+                        "this socket serves one room only: open /ws for several",
+                    ));
                 }
             } else if on.rooms.len() >= limits::ROOMS_PER_CONNECTION_MAX {
                 let detail = "this connection reads 500 rooms: unsubscribe from some first";
@@ -189,8 +234,13 @@ pub(super) async fn enter(on: &mut Connection, opened: Joined, from: JoinFrom, r
     let room = Arc::clone(&opened.room);
     let label = room.label();
     let (reply, answer) = oneshot::channel();
-    let mut command =
-        RoomCommand::Join(Box::new(Join { link: Arc::clone(&on.link), opened, from, reference: reference.clone(), reply }));
+    let mut command = RoomCommand::Join(Box::new(Join {
+        link: Arc::clone(&on.link),
+        opened,
+        from,
+        reference: reference.clone(),
+        reply,
+    }));
     let handle = loop {
         let handle = on.gate.hub.room(&room);
         match handle.send(command).await {
@@ -199,7 +249,10 @@ pub(super) async fn enter(on: &mut Connection, opened: Joined, from: JoinFrom, r
         }
     };
     on.rooms.retain(|joined| joined.room.id != room.id);
-    on.rooms.push(JoinedRoom { room: Arc::clone(&room), handle });
+    on.rooms.push(JoinedRoom {
+        room: Arc::clone(&room),
+        handle,
+    });
     let failure = match answer.await {
         Ok(Ok(())) => match on.gate.directory.standing(room.id, on.user.id).await {
             // Registered first, checked second: who was thrown out in between does not stay.
@@ -215,7 +268,13 @@ pub(super) async fn enter(on: &mut Connection, opened: Joined, from: JoinFrom, r
     let connection = on.link.connection();
     if let Some(at) = on.rooms.iter().position(|joined| joined.room.id == room.id) {
         let joined = on.rooms.swap_remove(at);
-        let _ = joined.handle.send(RoomCommand::Leave { connection, answer: None }).await;
+        let _ = joined
+            .handle
+            .send(RoomCommand::Leave {
+                connection,
+                answer: None,
+            })
+            .await;
     }
     fail(on, &failure, reference.as_ref(), None, Some(&label));
     if on.one_room == Some(room.id) {
@@ -240,11 +299,22 @@ async fn leave(on: &mut Connection, named: Option<&str>, reference: Option<&Ref>
     if let Some(at) = on.rooms.iter().position(|joined| joined.room.id == room.id) {
         let joined = on.rooms.swap_remove(at);
         // Taken out first, so that the request has one answer: the `left` with its `ref`.
-        let _ = joined.handle.send(RoomCommand::Leave { connection, answer: None }).await;
+        let _ = joined
+            .handle
+            .send(RoomCommand::Leave {
+                connection,
+                answer: None,
+            })
+            .await;
     }
     on.gate.directory.leave(on.user.id, &room).await?;
     let label = room.label();
-    let left = Outbound::Left { reference, room: &label, room_id: room.id, reason: LeftReason::Left };
+    let left = Outbound::Left {
+        reference,
+        room: &label,
+        room_id: room.id,
+        reason: LeftReason::Left,
+    };
     let _ = on.link.answer(text_frame(&to_json(&left)));
     if on.one_room == Some(room.id) {
         on.link.close(farewell(CloseCode::Left, 0.0));
@@ -297,6 +367,9 @@ fn typing(on: &Connection, named: Option<&str>) -> Result<(), Failure> {
     let at = joined_at(on, named)?;
     let author = on.link.author().clone();
     // Typing is the first thing to drop when a room is busy.
-    let _ = on.rooms[at].handle.try_send(RoomCommand::Typing { author, connection: on.link.connection() });
+    let _ = on.rooms[at].handle.try_send(RoomCommand::Typing {
+        author,
+        connection: on.link.connection(),
+    });
     Ok(())
 }

@@ -124,15 +124,19 @@ pub async fn upgrade(
         Target::Direct(user) => Some(gate.directory.open_direct(&who.user, user).await?),
     };
     let (chosen, too_old) = subprotocol(&request);
-    let (response, upgraded) =
-        fastwebsockets::upgrade::upgrade(&mut request).map_err(|_| Refusal::NotAHandshake)?;
+    let (response, upgraded) = fastwebsockets::upgrade::upgrade(&mut request).map_err(|_| Refusal::NotAHandshake)?;
     let mut response = response.map(|_| Body::empty());
     if let Some(chosen) = chosen {
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, chosen);
     }
-    let first = opened.map(|opened| First { opened, from: params.from });
+    let first = opened.map(|opened| First {
+        opened,
+        from: params.from,
+    });
     tokio::spawn(async move {
-        let Some((stream, early)) = raw_socket(upgraded).await else { return };
+        let Some((stream, early)) = raw_socket(upgraded).await else {
+            return;
+        };
         let identity = Identity {
             connection: ConnectionId::random(),
             author: author_of(&who.user),
@@ -158,8 +162,14 @@ pub async fn upgrade(
 
 fn is_handshake<B>(request: &Request<B>) -> bool {
     let has = |name, word: &str| {
-        let values = request.headers().get_all(name).iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).any(|item| item.trim().eq_ignore_ascii_case(word))
+        let values = request
+            .headers()
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        values
+            .flat_map(|value| value.split(','))
+            .any(|item| item.trim().eq_ignore_ascii_case(word))
     };
     let key = request.headers().get(header::SEC_WEBSOCKET_KEY);
     request.method() == http::Method::GET

@@ -63,6 +63,17 @@ impl Registry {
         self.links.lock().len()
     }
 
+    /// How many people have one.
+    #[must_use]
+    pub fn people(&self) -> usize {
+        let links = self.links.lock();
+        let mut last = None;
+        links
+            .keys()
+            .filter(|(user, _)| last.replace(*user) != Some(*user))
+            .count()
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -38,6 +38,7 @@ mod pages;
 mod problem;
 mod rooms;
 mod sessions;
+mod sockets;
 pub mod stats;
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,7 @@ pub use gate::{Caller, LoggedIn, Superuser, check_origin, logged_in};
 pub use handshake::{Handshake, bad_address};
 pub use openapi::document;
 pub use problem::Problem;
+pub use sockets::sockets;
 pub use stats::{Gauges, Stats};
 
 /// The name of the session's cookie.

@@ -32,6 +32,14 @@ pub struct Counters {
     pub encodings: Counter,
     /// Pages read from the store for readers that were far behind.
     pub store_catch_ups: Counter,
+    /// Sends that an earlier attempt had stored.
+    pub repeated: Counter,
+    /// Bursts handed to readers.
+    pub deliveries: Counter,
+    /// Times that a reader fell behind.
+    pub fell_behind: Counter,
+    /// Connections that were opened.
+    pub connections_opened: Counter,
     /// Rooms that became active.
     pub activations: Counter,
     /// Time from reading a send to its acknowledgement, by bucket; not cumulative.

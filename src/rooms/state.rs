@@ -38,6 +38,8 @@ pub struct Committed<L> {
 /// Frames to be delivered to every live reader. Made once, delivered in slices so that other tasks get their turn.
 #[derive(Debug)]
 pub struct Burst {
+    /// How many events it carries.
+    pub events: usize,
     chunks: Vec<Chunk>,
     senders: HashMap<ConnectionId, Bytes>,
     acks: HashMap<ConnectionId, Bytes>,
@@ -424,6 +426,7 @@ impl<L: Outlet> RoomState<L> {
             .map(|(connection, ack)| (connection, ack.freeze()))
             .collect();
         Burst {
+            events: usize::try_from(self.ring.next_arrival() - first).unwrap_or(usize::MAX),
             chunks: self.chunks(frames, first, before),
             senders,
             acks,
@@ -520,6 +523,7 @@ impl<L: Outlet> RoomState<L> {
         self.ring.push(entry);
         let chunks = self.chunks(std::iter::once(frame), first, before);
         Some(Burst {
+            events: 1,
             chunks,
             senders: HashMap::new(),
             acks: HashMap::new(),

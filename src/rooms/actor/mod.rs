@@ -95,6 +95,10 @@ impl Actor {
             start = next;
             tokio::task::yield_now().await;
         }
+        self.hub
+            .counters()
+            .deliveries
+            .add((burst.events * self.state.len()) as u64);
         let encodings = self.state.encodings();
         self.hub.counters().encodings.add(encodings - self.encodings_counted);
         self.encodings_counted = encodings;
