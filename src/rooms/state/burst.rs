@@ -1,0 +1,274 @@
+//! Bursts: what has become durable together, framed once and merged, on its way to every live reader.
+//!
+//! All readers share one buffer. Only the senders of a batch have their own, because they get acknowledgements in the
+//! place of their own messages, in the order of ids.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::catch_up::CatchUp;
+use super::{RoomState, Slot};
+use crate::fanout::{Outlet, Taken};
+use crate::limits;
+use crate::model::{Author, ConnectionId, Event, EventId, EventKind, Message};
+use crate::wire::frame::text_frame;
+use crate::wire::outbound::{self, MessageView, Outbound, Ref, RoomRef};
+
+/// A send that the store has answered for.
+#[derive(Debug)]
+pub struct Committed<L> {
+    /// Who sent it.
+    pub link: Arc<L>,
+    /// The message.
+    pub message: Message,
+    /// The request's `ref`.
+    pub reference: Option<Ref>,
+    /// The request's nonce.
+    pub nonce: Option<Box<str>>,
+    /// False: an earlier attempt was stored and delivered.
+    pub fresh: bool,
+    /// It was answered already (`unknown_outcome`): it is delivered, but not acknowledged.
+    pub answered: bool,
+}
+
+/// Frames to be delivered to every live reader. Made once, delivered in slices so that other tasks get their turn.
+#[derive(Debug)]
+pub struct Burst {
+    /// How many events it carries.
+    pub events: usize,
+    chunks: Vec<Chunk>,
+    senders: HashMap<ConnectionId, Bytes>,
+    acks: HashMap<ConnectionId, Bytes>,
+    first: u64,
+    before: EventId,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    bytes: Bytes,
+    first: u64,
+    before: EventId,
+}
+
+impl<L: Outlet> RoomState<L> {
+    /// Takes what the store has made durable, and makes the burst for the live readers. Acknowledgements of readers
+    /// that are behind are sent at once.
+    pub fn committed(&mut self, batch: Vec<Committed<L>>) -> Burst {
+        let first = self.ring.next_arrival();
+        let before = self.ring.newest().unwrap_or(EventId::new(0, 0, 0));
+        let mut acks: HashMap<ConnectionId, BytesMut> = HashMap::new();
+        let mut items: Vec<(ConnectionId, Option<Bytes>, Bytes)> = Vec::with_capacity(batch.len());
+        for Committed {
+            link,
+            message,
+            reference,
+            nonce,
+            fresh,
+            answered,
+        } in batch
+        {
+            let connection = link.connection();
+            let ack = if answered {
+                Bytes::new()
+            } else {
+                self.ack_frame(&message, reference.as_ref(), nonce.as_deref())
+            };
+            acks.entry(connection).or_default().extend_from_slice(&ack);
+            let frame = fresh.then(|| {
+                let entry = self.entry_of(&message, Some(connection));
+                let frame = entry.frame.clone();
+                self.ring.push(entry);
+                frame
+            });
+            items.push((connection, frame, ack));
+            if !self.index.contains_key(&connection) {
+                // It left the room while its send was under way: it still gets its answer.
+                if let Some(ack) = acks.remove(&connection) {
+                    let _ = link.answer(ack.freeze());
+                }
+            }
+        }
+        let senders = self.sender_buffers(&items);
+        let frames = items.into_iter().filter_map(|(_, frame, _)| frame);
+        let acks = acks
+            .into_iter()
+            .map(|(connection, ack)| (connection, ack.freeze()))
+            .collect();
+        Burst {
+            events: usize::try_from(self.ring.next_arrival() - first).unwrap_or(usize::MAX),
+            chunks: self.chunks(frames, first, before),
+            senders,
+            acks,
+            first,
+            before,
+        }
+    }
+
+    fn ack_frame(&self, message: &Message, reference: Option<&Ref>, nonce: Option<&str>) -> Bytes {
+        text_frame(&outbound::to_json(&Outbound::Ack {
+            reference,
+            nonce,
+            room: &self.room.label,
+            room_id: self.room.id,
+            id: message.id,
+            at: message.at(),
+            event_id: None,
+        }))
+    }
+
+    /// What each sender of a batch gets: its acknowledgements and the others' messages, in the order of ids.
+    fn sender_buffers(&self, items: &[(ConnectionId, Option<Bytes>, Bytes)]) -> HashMap<ConnectionId, Bytes> {
+        let mut buffers = HashMap::new();
+        for &(sender, ..) in items {
+            let Some(&at) = self.index.get(&sender) else { continue };
+            if buffers.contains_key(&sender) {
+                continue;
+            }
+            let echo = self.slots[at].link.echo();
+            let mut buffer = BytesMut::new();
+            for (from, frame, ack) in items {
+                if *from == sender {
+                    buffer.extend_from_slice(ack);
+                }
+                if let Some(frame) = frame
+                    && (*from != sender || echo)
+                {
+                    buffer.extend_from_slice(frame);
+                }
+            }
+            buffers.insert(sender, buffer.freeze());
+        }
+        buffers
+    }
+
+    fn chunks(&self, frames: impl Iterator<Item = Bytes>, first: u64, before: EventId) -> Vec<Chunk> {
+        let mut chunks: Vec<Chunk> = Vec::new();
+        let mut merged = BytesMut::new();
+        let (mut chunk_first, mut chunk_before) = (first, before);
+        for (arrival, frame) in (first..).zip(frames) {
+            if !merged.is_empty() && merged.len() + frame.len() > limits::BURST_BYTES_MAX {
+                chunks.push(Chunk {
+                    bytes: merged.split().freeze(),
+                    first: chunk_first,
+                    before: chunk_before,
+                });
+                chunk_first = arrival;
+                chunk_before = self.ring.get(arrival - 1).map_or(before, |entry| entry.id);
+            }
+            merged.extend_from_slice(&frame);
+        }
+        if !merged.is_empty() {
+            chunks.push(Chunk {
+                bytes: merged.freeze(),
+                first: chunk_first,
+                before: chunk_before,
+            });
+        }
+        chunks
+    }
+
+    /// Takes an edit, a deletion, or an event of another node, and makes the burst. `None` if it is known already.
+    pub fn changed(&mut self, event: &Event) -> Option<Burst> {
+        if self.ring.holds(event.id) {
+            return None;
+        }
+        let first = self.ring.next_arrival();
+        let before = self.ring.newest().unwrap_or(EventId::new(0, 0, 0));
+        let entry = self.entry_of_event(event);
+        match &event.kind {
+            EventKind::Edited(message) => {
+                let json = outbound::to_json(&Outbound::Message(MessageView::new(&self.room.label, message)));
+                self.ring.replace(message.id, &text_frame(&json));
+            }
+            EventKind::Deleted { message } => {
+                if let Some(author) = self.ring.author_of(*message).cloned() {
+                    let frame = deleted_message(&self.room, *message, author, event.id);
+                    self.ring.replace(*message, &frame);
+                }
+            }
+            EventKind::Message(_) | EventKind::Late(_) => {}
+        }
+        let frame = entry.frame.clone();
+        self.ring.push(entry);
+        let chunks = self.chunks(std::iter::once(frame), first, before);
+        Some(Burst {
+            events: 1,
+            chunks,
+            senders: HashMap::new(),
+            acks: HashMap::new(),
+            first,
+            before,
+        })
+    }
+
+    /// Delivers a burst to the readers from `start` on, at most `count` of them; answers where to go on, or `None`.
+    pub fn deliver(&mut self, burst: &Burst, start: usize, count: usize) -> Option<usize> {
+        let end = (start + count).min(self.slots.len());
+        for slot in &mut self.slots[start..end] {
+            deliver_to(&self.room, slot, burst);
+        }
+        (end < self.slots.len()).then_some(end)
+    }
+}
+
+/// What later readers are told in place of a deleted message.
+fn deleted_message(room: &RoomRef, id: EventId, author: Author, event: EventId) -> Bytes {
+    let message = Message {
+        room: room.id,
+        id,
+        author,
+        body: String::new(),
+        reply_to: None,
+        mentions: Vec::new(),
+        edited_at: None,
+        deleted_at: Some(event.timestamp()),
+        last_event: Some(event),
+    };
+    text_frame(&outbound::to_json(&Outbound::Message(MessageView::new(
+        &room.label,
+        &message,
+    ))))
+}
+
+fn deliver_to<L: Outlet>(room: &RoomRef, slot: &mut Slot<L>, burst: &Burst) {
+    let link = &slot.link;
+    let connection = link.connection();
+    let fall_behind = |next, after| {
+        link.behind(room.id, next);
+        Some(Box::new(CatchUp {
+            next,
+            after,
+            messages_until: 0,
+            skip_own: true,
+            announce: None,
+        }))
+    };
+    if slot.behind.is_some() {
+        if let Some(acks) = burst.acks.get(&connection) {
+            let _ = link.answer(acks.clone());
+        }
+        return;
+    }
+    if let Some(buffer) = burst.senders.get(&connection) {
+        // A very large batch goes to its senders through the ring too, so that nobody holds more than the outbox.
+        if buffer.len() > limits::BURST_BYTES_MAX || link.events(buffer) == Taken::Full {
+            slot.behind = fall_behind(burst.first, burst.before);
+            if let Some(acks) = burst.acks.get(&connection) {
+                let _ = link.answer(acks.clone());
+            }
+        }
+        return;
+    }
+    for chunk in &burst.chunks {
+        match link.events(&chunk.bytes) {
+            Taken::Yes => {}
+            Taken::Gone => return,
+            Taken::Full => {
+                slot.behind = fall_behind(chunk.first, chunk.before);
+                return;
+            }
+        }
+    }
+}

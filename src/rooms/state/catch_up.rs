@@ -1,0 +1,117 @@
+//! Readers that are behind: those who join, those who resume, and those whose outlet was full.
+
+use bytes::{Bytes, BytesMut};
+
+use super::{Progress, RoomState, Slot};
+use crate::fanout::{Outlet, Taken};
+use crate::limits;
+use crate::model::{ConnectionId, Event, EventId};
+use crate::rooms::ring::Ring;
+use crate::wire::frame::text_frame;
+use crate::wire::outbound::{self, Outbound, Ref, RoomRef};
+
+/// Where a reader that is behind goes on.
+#[derive(Debug)]
+pub(super) struct CatchUp {
+    /// The next arrival number.
+    pub(super) next: u64,
+    /// The last id it was told, for the store where the ring has moved on.
+    pub(super) after: EventId,
+    /// Below this arrival number only messages are told: a first join's page.
+    pub(super) messages_until: u64,
+    /// Leave out what this connection sent itself.
+    pub(super) skip_own: bool,
+    /// Say `live` at the end, with this `ref`.
+    pub(super) announce: Option<Option<Ref>>,
+}
+
+impl<L: Outlet> RoomState<L> {
+    /// Brings a reader that is behind as far as its outlet takes it.
+    pub fn advance(&mut self, connection: ConnectionId) -> Progress {
+        let Some(&at) = self.index.get(&connection) else {
+            return Progress::Gone;
+        };
+        let Slot { link, behind } = &mut self.slots[at];
+        loop {
+            let Some(catch_up) = behind else { return Progress::Live };
+            if catch_up.next < self.ring.first_arrival() {
+                return Progress::NeedsStore { after: catch_up.after };
+            }
+            let (chunk, next, after) = chunk_of(&self.ring, &self.room, catch_up, &**link);
+            let complete = next == self.ring.next_arrival();
+            let taken = if chunk.is_empty() {
+                Taken::Yes
+            } else {
+                link.events(&chunk)
+            };
+            match taken {
+                Taken::Gone => return Progress::Gone,
+                Taken::Full => {
+                    link.behind(self.room.id, catch_up.next);
+                    return Progress::Waiting;
+                }
+                Taken::Yes if complete => {
+                    *behind = None;
+                    return Progress::Live;
+                }
+                Taken::Yes => (catch_up.next, catch_up.after) = (next, after),
+            }
+        }
+    }
+
+    /// Goes on with events that were read from the store after the id that `NeedsStore` named. `complete`: the store
+    /// has no more, so the ring takes over.
+    pub fn resume_from_store(&mut self, connection: ConnectionId, events: &[Event], complete: bool) -> Progress {
+        let Some(&at) = self.index.get(&connection) else {
+            return Progress::Gone;
+        };
+        for event in events {
+            let entry = self.entry_of_event(event);
+            let Slot { link, behind } = &mut self.slots[at];
+            let Some(catch_up) = behind else { return Progress::Live };
+            match link.events(&entry.frame) {
+                Taken::Gone => return Progress::Gone,
+                Taken::Full => {
+                    link.behind(self.room.id, catch_up.next);
+                    return Progress::Waiting;
+                }
+                Taken::Yes => catch_up.after = event.id,
+            }
+        }
+        let Some(catch_up) = &mut self.slots[at].behind else {
+            return Progress::Live;
+        };
+        if complete || self.ring.covers(catch_up.after) {
+            catch_up.next = self.ring.first_above(catch_up.after);
+        }
+        self.advance(connection)
+    }
+}
+
+/// The next frames for a reader that is behind: bytes, the arrival number after them, and the last id among them.
+fn chunk_of<L: Outlet>(ring: &Ring, room: &RoomRef, catch_up: &CatchUp, link: &L) -> (Bytes, u64, EventId) {
+    let mut bytes = BytesMut::new();
+    let (mut next, mut after) = (catch_up.next, catch_up.after);
+    while let Some(entry) = ring.get(next) {
+        let wanted = (entry.is_message || next >= catch_up.messages_until)
+            && !(catch_up.skip_own && !link.echo() && entry.from == Some(link.connection()));
+        if wanted {
+            if !bytes.is_empty() && bytes.len() + entry.frame.len() > limits::BURST_BYTES_MAX {
+                return (bytes.freeze(), next, after);
+            }
+            bytes.extend_from_slice(&entry.frame);
+        }
+        after = after.max(entry.id);
+        next += 1;
+    }
+    if let Some(reference) = &catch_up.announce {
+        let live = Outbound::Live {
+            reference: reference.as_ref(),
+            room: &room.label,
+            room_id: room.id,
+            cursor: ring.newest(),
+        };
+        bytes.extend_from_slice(&text_frame(&outbound::to_json(&live)));
+    }
+    (bytes.freeze(), next, after)
+}

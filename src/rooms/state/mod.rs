@@ -1,0 +1,304 @@
+//! One room's live state: its ring and its readers. Pure: no clock, no I/O but writing to outlets.
+//!
+//! A reader is *live* (it gets every burst as it comes) or *behind* (it is brought up from its own arrival number
+//! whenever its outlet has drained, then is live again). A join, a resume and a slow reader are the same thing here:
+//! a reader that is behind, with a position to start from. Since the room's task alone owns this state, "the end of
+//! the ring was reached" and "the reader is live" are one step, and nothing falls between them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+mod burst;
+mod catch_up;
+
+pub use burst::{Burst, Committed};
+
+use self::catch_up::CatchUp;
+use super::ring::{Entry, Ring};
+use crate::fanout::{Outlet, Taken};
+use crate::limits;
+use crate::model::{ConnectionId, Event, EventId, EventKind, Message, Timestamp, UserId};
+use crate::wire::frame::text_frame;
+use crate::wire::inbound::JoinFrom;
+use crate::wire::outbound::{self, LeftReason, MessageView, Outbound, Ref, RoomRef};
+
+#[derive(Debug)]
+struct Slot<L> {
+    link: Arc<L>,
+    behind: Option<Box<CatchUp>>,
+}
+
+/// What the room's task has to do for a reader that is behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// It is live.
+    Live,
+    /// It will ask again once its outlet has drained.
+    Waiting,
+    /// The ring has moved on: read the store's events after this id and call `resume_from_store`.
+    NeedsStore {
+        /// The last id it was told.
+        after: EventId,
+    },
+    /// It is not here any more.
+    Gone,
+}
+
+/// What has to be read before a join can be answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plan {
+    /// Replay from this arrival number; `page`: only messages up to now, preceded by `reset` if so.
+    From {
+        /// The first arrival number.
+        arrival: u64,
+        /// A page of the newest messages.
+        page: bool,
+        /// The replay has a gap.
+        reset: bool,
+    },
+    /// The newest messages have to be read from the store.
+    NeedsLatest,
+    /// The events after this id have to be read from the store.
+    NeedsEvents {
+        /// The cursor.
+        after: EventId,
+    },
+}
+
+/// One room's live state.
+#[derive(Debug)]
+pub struct RoomState<L> {
+    room: RoomRef,
+    ring: Ring,
+    slots: Vec<Slot<L>>,
+    index: HashMap<ConnectionId, usize>,
+    encodings: u64,
+}
+
+impl<L: Outlet> RoomState<L> {
+    /// A room that nobody reads.
+    #[must_use]
+    pub fn new(room: RoomRef) -> Self {
+        Self {
+            room,
+            ring: Ring::new(),
+            slots: Vec::new(),
+            index: HashMap::new(),
+            encodings: 0,
+        }
+    }
+
+    /// The room's names.
+    #[must_use]
+    pub const fn room(&self) -> &RoomRef {
+        &self.room
+    }
+
+    /// The tail of its events.
+    #[must_use]
+    pub const fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    /// How many connections read it.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether nobody reads it.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// How many frames of durable events were encoded so far: one per event, whatever the number of readers.
+    #[must_use]
+    pub const fn encodings(&self) -> u64 {
+        self.encodings
+    }
+
+    /// Whether this connection reads the room.
+    #[must_use]
+    pub fn has(&self, connection: ConnectionId) -> bool {
+        self.index.contains_key(&connection)
+    }
+
+    /// The links of a user here.
+    pub fn links_of(&self, user: UserId) -> impl Iterator<Item = &Arc<L>> {
+        self.slots
+            .iter()
+            .map(|slot| &slot.link)
+            .filter(move |link| link.author().id == user)
+    }
+
+    fn entry_of(&mut self, message: &Message, from: Option<ConnectionId>) -> Entry {
+        self.encodings += 1;
+        let frame = text_frame(&outbound::to_json(&Outbound::Message(MessageView::new(
+            &self.room.label,
+            message,
+        ))));
+        Entry {
+            id: message.id,
+            message: message.id,
+            is_message: true,
+            author: Some(message.author.clone()),
+            from,
+            frame,
+        }
+    }
+
+    fn entry_of_event(&mut self, event: &Event) -> Entry {
+        self.encodings += 1;
+        let frame = text_frame(&outbound::event_json(&self.room.label, self.room.id, event));
+        let (message, author) = match &event.kind {
+            EventKind::Message(message) => (message.id, Some(message.author.clone())),
+            EventKind::Late(message) | EventKind::Edited(message) => (message.id, None),
+            EventKind::Deleted { message } => (*message, None),
+        };
+        Entry {
+            id: event.id,
+            message,
+            is_message: author.is_some(),
+            author,
+            from: None,
+            frame,
+        }
+    }
+
+    /// Takes the newest messages from the store. `newest` is the greatest position in the store when they were read.
+    pub fn prime(&mut self, messages: &[Message], whole: bool, newest: Option<EventId>) {
+        let entries = messages.iter().map(|message| self.entry_of(message, None)).collect();
+        self.ring.prime(entries, whole, newest);
+    }
+
+    /// Takes all events after an id from the store.
+    pub fn extend_back(&mut self, events: &[Event], after: EventId) {
+        let entries = events.iter().map(|event| self.entry_of_event(event)).collect();
+        self.ring.extend_back(entries, after);
+    }
+
+    /// What a join needs. `now` decides whether a cursor is too old.
+    #[must_use]
+    pub fn plan(&self, from: JoinFrom, now: Timestamp) -> Plan {
+        let page = |reset| {
+            let count = if reset { limits::JOIN_MESSAGES } else { from.latest };
+            if self.ring.has_latest(count) {
+                Plan::From {
+                    arrival: self.ring.latest_from(count),
+                    page: true,
+                    reset,
+                }
+            } else {
+                Plan::NeedsLatest
+            }
+        };
+        let Some(since) = from.since else { return page(false) };
+        let oldest = now.minus(std::time::Duration::from_secs(limits::EVENT_DAYS_MAX * 24 * 60 * 60));
+        if since.timestamp() < oldest {
+            return page(true);
+        }
+        if self.ring.count_above(since) > limits::REPLAY_EVENTS_MAX {
+            return page(true);
+        }
+        if !self.ring.covers(since) {
+            return Plan::NeedsEvents { after: since };
+        }
+        let lower = EventId::floor_of(since.timestamp().minus(limits::CATCH_UP_SPAN));
+        let start = match from.have {
+            Some(digest) if self.ring.agrees(digest, lower, since) => since,
+            // One writer gives ids in the order in which they become visible, so where the ring does not reach the
+            // whole span, nothing is missed by starting at its first event.
+            _ => lower,
+        };
+        Plan::From {
+            arrival: self.ring.first_above(start),
+            page: false,
+            reset: false,
+        }
+    }
+
+    /// Adds a reader, tells it `joined`, and starts its replay. The plan must be a `From` made in the same step.
+    pub fn join(
+        &mut self,
+        link: Arc<L>,
+        joined: Bytes,
+        plan: Plan,
+        since: Option<EventId>,
+        reference: Option<Ref>,
+    ) -> Progress {
+        let Plan::From { arrival, page, reset } = plan else {
+            return Progress::Gone;
+        };
+        let connection = link.connection();
+        if link.answer(joined) == Taken::Gone {
+            return Progress::Gone;
+        }
+        if let (true, Some(from)) = (reset, since) {
+            let to = self.ring.message_from(arrival);
+            let frame = Outbound::Reset {
+                room: &self.room.label,
+                room_id: self.room.id,
+                from,
+                to,
+            };
+            let _ = link.answer(text_frame(&outbound::to_json(&frame)));
+        }
+        let catch_up = CatchUp {
+            next: arrival,
+            after: since.unwrap_or(EventId::new(0, 0, 0)),
+            messages_until: if page { self.ring.next_arrival() } else { 0 },
+            skip_own: false,
+            announce: Some(reference),
+        };
+        let slot = Slot {
+            link,
+            behind: Some(Box::new(catch_up)),
+        };
+        if let Some(&at) = self.index.get(&connection) {
+            self.slots[at] = slot;
+        } else {
+            self.index.insert(connection, self.slots.len());
+            self.slots.push(slot);
+        }
+        self.advance(connection)
+    }
+
+    /// Removes a reader; answers its link if it was here.
+    pub fn leave(&mut self, connection: ConnectionId) -> Option<Arc<L>> {
+        let at = self.index.remove(&connection)?;
+        let slot = self.slots.swap_remove(at);
+        if let Some(moved) = self.slots.get(at) {
+            self.index.insert(moved.link.connection(), at);
+        }
+        Some(slot.link)
+    }
+
+    /// Hands ephemeral frames to every live reader that has nothing else to take.
+    pub fn ephemeral(&self, frames: &Bytes, except: Option<ConnectionId>) {
+        for slot in &self.slots {
+            if slot.behind.is_none() && Some(slot.link.connection()) != except {
+                slot.link.ephemeral(frames);
+            }
+        }
+    }
+
+    /// The frame that tells a connection it no longer gets this room.
+    #[must_use]
+    pub fn left_frame(&self, reference: Option<&Ref>, reason: LeftReason) -> Bytes {
+        let frame = Outbound::Left {
+            reference,
+            room: &self.room.label,
+            room_id: self.room.id,
+            reason,
+        };
+        text_frame(&outbound::to_json(&frame))
+    }
+
+    /// Every link here.
+    pub fn links(&self) -> impl Iterator<Item = &Arc<L>> {
+        self.slots.iter().map(|slot| &slot.link)
+    }
+}
