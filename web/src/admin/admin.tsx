@@ -86,6 +86,8 @@ function Area({ me }: { readonly me: Me }) {
   useEffect(() => {
     const label = TABS.find(([key]) => key === place.tab)?.[1] ?? '';
     document.title = `${label} – Natter admin`;
+    // On a phone the row of tabs is wider than the page.
+    document.querySelector('.tab[data-selected]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
   }, [place.tab]);
 
   return (
@@ -107,32 +109,34 @@ function Area({ me }: { readonly me: Me }) {
           Back to the chat
         </a>
       </header>
-      <TabList className="tabs" aria-label="Admin area">
-        {TABS.map(([key, label]) => (
-          <Tab key={key} id={key} className="tab">
-            {label}
-          </Tab>
-        ))}
-      </TabList>
-      <main className="admin-main">
-        <Panel id="figures">
-          <FiguresPanel />
-        </Panel>
-        <Panel id="users">
-          <Users me={me.id} />
-        </Panel>
-        <Panel id="rooms">
-          <Rooms />
-        </Panel>
-        <Panel id="messages">
-          <Messages key={place.rest} room={place.rest} />
-        </Panel>
-        <Panel id="audit">
-          <Audit />
-        </Panel>
-        <Panel id="invites">
-          <Invites />
-        </Panel>
+      <main className="admin-body">
+        <TabList className="tabs" aria-label="Admin area">
+          {TABS.map(([key, label]) => (
+            <Tab key={key} id={key} className="tab">
+              {label}
+            </Tab>
+          ))}
+        </TabList>
+        <div className="admin-main">
+          <Panel id="figures">
+            <FiguresPanel />
+          </Panel>
+          <Panel id="users">
+            <Users me={me.id} />
+          </Panel>
+          <Panel id="rooms">
+            <Rooms />
+          </Panel>
+          <Panel id="messages">
+            <Messages key={place.rest} room={place.rest} />
+          </Panel>
+          <Panel id="audit">
+            <Audit />
+          </Panel>
+          <Panel id="invites">
+            <Invites />
+          </Panel>
+        </div>
       </main>
     </Tabs>
   );

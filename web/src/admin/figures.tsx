@@ -1,7 +1,6 @@
 // Live figures, and the last hour as small curves. What was known stays on show when a refresh fails.
 
 import { useQuery } from '@tanstack/react-query';
-import { clock } from '../ui/logic/time';
 import { CURVE_MINUTES, FIGURES_EVERY } from './limits';
 import { bytes, count, curve, duration, load } from './logic';
 import { PanelHead } from './parts';
@@ -15,6 +14,8 @@ interface Reading {
   readonly load: number | null;
   readonly figures: Figures;
 }
+
+const second = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
 
 async function read(): Promise<Reading> {
   const before = queries.getQueryData<Reading>(['figures']);
@@ -32,7 +33,7 @@ export function FiguresPanel() {
         <p className="panel-note">
           {data === undefined
             ? 'Loading…'
-            : `As of ${clock(data.at)}, refreshed every ${FIGURES_EVERY / 1000} seconds.`}
+            : `As of ${second.format(data.at)}, refreshed every ${FIGURES_EVERY / 1000} seconds.`}
         </p>
       </PanelHead>
       {query.isError && <Failed error={query.error} onRetry={() => void query.refetch()} />}

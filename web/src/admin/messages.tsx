@@ -193,26 +193,26 @@ function withoutText(data: InfiniteData<Page, Cursor>, id: string): InfiniteData
 function Message({ message, onDelete }: { readonly message: WireMessage; readonly onDelete: () => void }) {
   return (
     <li className="message-row">
-      <div className="message-head">
-        <strong>{message.author}</strong>
-        <span className="soft">
-          in {message.room}, <When at={message.at} />
-        </span>
-        {message.deleted ? <Tag kind="bad">Deleted</Tag> : message.edited_at != null && <Tag>Edited</Tag>}
+      <div className="message-body">
+        <div className="message-head">
+          <strong>{message.author}</strong>
+          <span className="soft">
+            in {message.room}, <When at={message.at} />
+          </span>
+          {message.deleted ? <Tag kind="bad">Deleted</Tag> : message.edited_at != null && <Tag>Edited</Tag>}
+        </div>
+        {!message.deleted && (
+          <p className="message-text" dir="auto">
+            {message.message}
+          </p>
+        )}
+        <code className="id">{message.id}</code>
       </div>
       {!message.deleted && (
-        <p className="message-text" dir="auto">
-          {message.message}
-        </p>
+        <button type="button" className="button harm" onClick={onDelete}>
+          Delete {message.author}’s message
+        </button>
       )}
-      <div className="message-foot">
-        <code className="id">{message.id}</code>
-        {!message.deleted && (
-          <button type="button" className="button harm" onClick={onDelete}>
-            Delete {message.author}’s message
-          </button>
-        )}
-      </div>
     </li>
   );
 }

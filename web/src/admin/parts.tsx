@@ -70,7 +70,9 @@ export function RowMenu({ name, acts }: { readonly name: string; readonly acts: 
     <MenuTrigger>
       <Button className="button row-menu" aria-label={`Actions for ${name}`}>
         Actions
-        <Icon name="down" />
+        <svg className="icon" viewBox="0 0 16 16" width="12" height="12" aria-hidden="true" focusable="false">
+          <path d="m3.500 6 4.500 4.500L12.500 6" fill="none" stroke="currentColor" strokeWidth="1.6" />
+        </svg>
       </Button>
       <Popover className="popover menu-popover" placement="bottom end">
         <Menu className="menu">
