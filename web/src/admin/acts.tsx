@@ -2,7 +2,17 @@
 // back, the report offers it.
 
 import { useQueryClient } from '@tanstack/react-query';
-import { createContext, type ReactNode, useCallback, useContext, useEffect, useMemo, useRef, useState } from 'react';
+import {
+  createContext,
+  type ReactNode,
+  useCallback,
+  useContext,
+  useEffect,
+  useId,
+  useMemo,
+  useRef,
+  useState,
+} from 'react';
 import { Dialog } from '../ui/parts/dialog';
 import { Icon } from '../ui/parts/icons';
 import { NOTICE_TIME, NOTICES } from './limits';
@@ -100,6 +110,7 @@ interface ConfirmProps {
 }
 
 function Confirm({ act, perform, onClose }: ConfirmProps) {
+  const about = useId();
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<string | null>(null);
   const confirm = async () => {
@@ -120,7 +131,7 @@ function Confirm({ act, perform, onClose }: ConfirmProps) {
           {act.confirm.quote}
         </blockquote>
       )}
-      <p>{act.confirm?.consequence}</p>
+      <p id={about}>{act.confirm?.consequence}</p>
       {problem !== null && (
         <p className="problem" role="alert">
           {problem}
@@ -128,7 +139,7 @@ function Confirm({ act, perform, onClose }: ConfirmProps) {
       )}
       <div className="dialog-actions">
         {/* biome-ignore lint/a11y/noAutofocus: the harmless answer is the first one. */}
-        <button type="button" className="button" onClick={onClose} autoFocus>
+        <button type="button" className="button" aria-describedby={about} onClick={onClose} autoFocus>
           Cancel
         </button>
         <button

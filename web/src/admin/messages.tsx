@@ -31,15 +31,21 @@ async function fetchPage(asked: Asked, cursor: Cursor): Promise<Page> {
 
 export function Messages({ room }: { readonly room: string }) {
   const [asked, setAsked] = useState<Asked | null>(room === '' ? null : { by: 'room', room, at: null });
+  // Asking for the same again is asking anew: there may be newer ones.
+  const [turn, setTurn] = useState(0);
+  const ask = (next: Asked) => {
+    setAsked(next);
+    setTurn(turn + 1);
+  };
   return (
     <>
       <PanelHead title="Messages" />
       <div className="lookups">
-        <RoomForm room={room} onAsk={setAsked} />
-        <IdForm onAsk={setAsked} />
+        <RoomForm room={room} onAsk={ask} />
+        <IdForm onAsk={ask} />
       </div>
       <p className="panel-note">Looking into private rooms and direct conversations is written to the audit log.</p>
-      {asked !== null && <Found key={JSON.stringify(asked)} asked={asked} />}
+      {asked !== null && <Found key={turn} turn={turn} asked={asked} />}
     </>
   );
 }
@@ -119,9 +125,9 @@ function IdForm({ onAsk }: FormProps) {
   );
 }
 
-function Found({ asked }: { readonly asked: Asked }) {
+function Found({ asked, turn }: { readonly asked: Asked; readonly turn: number }) {
   const { start } = useActs();
-  const key = ['messages', asked];
+  const key = ['messages', asked, turn];
   const query = useInfiniteQuery({
     queryKey: key,
     queryFn: ({ pageParam }) => fetchPage(asked, pageParam),
