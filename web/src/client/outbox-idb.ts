@@ -86,10 +86,14 @@ class IdbStorage implements Storage {
     });
   }
 
-  /** Resolves once it is committed. Transactions on one store run in the order in which they were made. */
+  /**
+   * Resolves once it is committed. Transactions on one store run in the order in which they were made. The commit is
+   * asked for at once: left to the browser it waits for an answer that a page which is going away never gets.
+   */
   async #write(name: string, action: (store: IDBObjectStore) => unknown): Promise<void> {
     const transaction = this.#db.transaction(name, 'readwrite');
     action(transaction.objectStore(name));
+    transaction.commit();
     return new Promise((resolve, reject) => {
       transaction.oncomplete = () => resolve();
       transaction.onabort = () => reject(transaction.error ?? new Error('IndexedDB could not be written'));
