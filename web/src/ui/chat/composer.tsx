@@ -206,7 +206,7 @@ interface ClosedProps {
 /** What stands in the field's place where nothing can be written. */
 function Closed({ text, onJoin }: ClosedProps) {
   return (
-    <div className="composer-closed" role="status">
+    <div id="composer" className="composer-closed" role="status">
       <span>{text}</span>
       {onJoin !== undefined && (
         <button type="button" className="link-button" onClick={onJoin}>

@@ -39,7 +39,7 @@ export function Conversation({ roomId, detailsOpen }: ConversationProps) {
               <MessagesSkeleton problem={null} onRetry={() => undefined} />
             </div>
           </div>
-          <div className="composer-space" />
+          <div id="composer" className="composer-space" />
         </>
       ) : (
         <OpenConversation room={room} />

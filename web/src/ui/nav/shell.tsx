@@ -59,9 +59,11 @@ export function Shell({ onLoggedOut }: { readonly onLoggedOut: () => void }) {
   const close = () => setOverlay(null);
   return (
     <div className="shell" data-pane={pane}>
-      <a className="skip" href="#composer">
-        Skip to the message field
-      </a>
+      {roomId !== null && opened.problem === null && (
+        <a className="skip" href="#composer">
+          Skip to the message field
+        </a>
+      )}
       <Sidebar rooms={ordered} currentId={roomId} onOverlay={setOverlay} />
       <main className="shell-main">
         {roomId !== null && opened.problem === null ? (
