@@ -86,6 +86,7 @@ function Area({ me }: { readonly me: Me }) {
   useEffect(() => {
     const label = TABS.find(([key]) => key === place.tab)?.[1] ?? '';
     document.title = `${label} – Natter admin`;
+    window.scrollTo(0, 0);
     // On a phone the row of tabs is wider than the page.
     document.querySelector('.tab[data-selected]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
   }, [place.tab]);
