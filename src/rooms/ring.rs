@@ -51,7 +51,12 @@ impl Ring {
     /// An empty ring that covers nothing.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        // The room below the first number is for `extend_back`, which may be the first thing that happens: after a
+        // restart the first to come is somebody with a cursor.
+        Self {
+            first_arrival: ARRIVALS_BELOW,
+            ..Self::default()
+        }
     }
 
     /// The greatest id that was ever in it.
@@ -95,9 +100,8 @@ impl Ring {
     pub fn prime(&mut self, entries: Vec<Entry>, whole: bool, newest: Option<EventId>) {
         let next = self.next_arrival();
         let read_up_to = newest.max(entries.last().map(|entry| entry.id));
-        // The room below the numbers in use is for `extend_back`.
         let fresh = Self {
-            first_arrival: next.max(ARRIVALS_BELOW),
+            first_arrival: next,
             ..Self::default()
         };
         let before = std::mem::replace(self, fresh);

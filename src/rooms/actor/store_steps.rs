@@ -8,7 +8,7 @@ use crate::fanout::Outlet;
 use crate::limits;
 use crate::model::{ConnectionId, Event, EventId, EventKind, Message, Name};
 use crate::presence;
-use crate::rooms::state::{Committed, Plan, Progress};
+use crate::rooms::state::{Committed, Plan, Progress, span_before};
 use crate::store::{self, Appended, Page, Range};
 use crate::wire::outbound::{Notice, RoomRef};
 
@@ -211,7 +211,12 @@ impl Actor {
     pub(super) fn load(&mut self, plan: Plan) {
         let (store, room) = (self.hub.store(), self.room.id);
         self.loading = true;
-        let lowest = self.joins.iter().filter_map(|join| join.from.since).min();
+        let lowest = self
+            .joins
+            .iter()
+            .filter_map(|join| join.from.since)
+            .map(span_before)
+            .min();
         self.steps.push(match plan {
             Plan::NeedsEvents { after } => {
                 let after = lowest.map_or(after, |lowest| lowest.min(after));
@@ -266,7 +271,7 @@ impl Actor {
     }
 }
 
-/// Everything after a cursor, if that is a replay's worth; else everything after the point from which on it is.
+/// Everything after an id, if that is a replay's worth; else everything after the point from which on it is.
 async fn read_events(
     store: &dyn store::Store,
     room: crate::model::RoomId,

@@ -62,9 +62,15 @@ pub enum Plan {
     NeedsLatest,
     /// The events after this id have to be read from the store.
     NeedsEvents {
-        /// The cursor.
+        /// The beginning of the span before the cursor.
         after: EventId,
     },
+}
+
+/// Where a replay from a cursor begins if no digest spares the overlap.
+#[must_use]
+pub fn span_before(cursor: EventId) -> EventId {
+    EventId::floor_of(cursor.timestamp().minus(limits::CATCH_UP_SPAN))
 }
 
 /// One room's live state.
@@ -203,10 +209,11 @@ impl<L: Outlet> RoomState<L> {
         if self.ring.count_above(since) > limits::REPLAY_EVENTS_MAX {
             return page(true);
         }
+        let lower = span_before(since);
         if !self.ring.covers(since) {
-            return Plan::NeedsEvents { after: since };
+            // The span comes too: an acknowledgement that overtook other messages may have moved the cursor past them.
+            return Plan::NeedsEvents { after: lower };
         }
-        let lower = EventId::floor_of(since.timestamp().minus(limits::CATCH_UP_SPAN));
         let start = match from.have {
             Some(digest) if self.ring.agrees(digest, lower, since) => since,
             // One writer gives ids in the order in which they become visible, so where the ring does not reach the
