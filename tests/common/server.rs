@@ -1,0 +1,227 @@
+//! A server of the built binary, on free ports, with a data folder of its own.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use http::{Method, StatusCode};
+use natter::client::{Answer, Session, Target};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{Open, PASSWORD, Sock, within};
+
+/// A running server. It is killed when this is dropped.
+pub struct Server {
+    child: Child,
+    folder: TempDir,
+    flags: Vec<String>,
+    address: SocketAddr,
+    admin: SocketAddr,
+    names: AtomicU32,
+}
+
+/// A user who is logged in.
+pub type User = Session;
+
+fn launch(folder: &TempDir, flags: &[String]) -> (Child, SocketAddr, SocketAddr) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_natter"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("NATTER_") {
+            command.env_remove(name);
+        }
+    }
+    let mut child = command
+        .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+        .args(["--log-filter", "warn", "--log-format", "human"])
+        .arg("--data-dir")
+        .arg(folder.path())
+        .args(flags)
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the server starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+    let mut address = |what: &str| loop {
+        let line = lines
+            .next()
+            .unwrap_or_else(|| panic!("the server ended before it printed {what:?}"))
+            .expect("text");
+        if let Some((_, after)) = line.split_once(what) {
+            let end = after.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'));
+            return after[..end.unwrap_or(after.len())].parse().expect("an address");
+        }
+    };
+    let main = address("listening on http://");
+    let admin = address("http://");
+    // What it prints later is read, so that it never waits for a full pipe.
+    std::thread::spawn(move || lines.for_each(drop));
+    (child, main, admin)
+}
+
+impl Server {
+    /// Starts a server without throttles.
+    pub fn start() -> Self {
+        Self::with(&["--limits", "off"])
+    }
+
+    /// Starts a server with these flags.
+    pub fn with(flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
+        let (child, address, admin) = launch(&folder, &flags);
+        Self {
+            child,
+            folder,
+            flags,
+            address,
+            admin,
+            names: AtomicU32::new(0),
+        }
+    }
+
+    /// Ends it as a power cut would, without a word.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it has ended");
+    }
+
+    /// Starts it again on the same data, at a new address.
+    pub fn start_again(&mut self) {
+        (self.child, self.address, self.admin) = launch(&self.folder, &self.flags);
+    }
+
+    /// Asks it to stop in order.
+    pub fn terminate(&self) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status();
+        assert!(sent.expect("the command kill").success());
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let child = &mut self.child;
+        within("the server's end", async {
+            loop {
+                if let Some(status) = child.try_wait().expect("its status") {
+                    return status;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        })
+        .await
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where it keeps its data.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// A client of it.
+    pub fn target(&self) -> Target {
+        Target::at(self.address)
+    }
+
+    /// Registers a user with a name of their own that begins with `name`.
+    pub async fn user(&self, name: &str) -> User {
+        let number = self.names.fetch_add(1, Ordering::Relaxed);
+        let registered = self.target().register(&format!("{name}{number}"), PASSWORD).await;
+        registered.expect("registered")
+    }
+
+    /// Logs a user in once more.
+    pub async fn log_in(&self, user: &User) -> User {
+        self.target().log_in(&user.username, PASSWORD).await.expect("logged in")
+    }
+
+    /// Sends a request.
+    pub async fn request(&self, method: Method, path: &str, user: &User, body: Option<Value>) -> Answer {
+        let answer = self
+            .target()
+            .request(method, path, Some(&user.cookie), body.as_ref())
+            .await;
+        answer.expect("an answer")
+    }
+
+    /// Sends a request that must succeed.
+    pub async fn done(&self, method: Method, path: &str, user: &User, body: Option<Value>) -> Value {
+        let answer = self.request(method.clone(), path, user, body).await;
+        assert!(answer.status.is_success(), "{method} {path}: {answer:?}");
+        if answer.status == StatusCode::NO_CONTENT {
+            return Value::Null;
+        }
+        serde_json::from_str(&answer.body).expect("JSON")
+    }
+
+    /// The whole history of a room, oldest first.
+    pub async fn history(&self, user: &User, room: &str) -> Vec<Value> {
+        let mut messages: Vec<Value> = Vec::new();
+        let mut query = "limit=200".to_owned();
+        loop {
+            let path = format!("/api/rooms/{room}/messages?{query}");
+            let page = self.done(Method::GET, &path, user, None).await;
+            let mut older = page["messages"].as_array().expect("messages").clone();
+            if let Some(first) = older.first() {
+                query = format!("limit=200&before={}", first["id"].as_str().expect("an id"));
+            }
+            older.append(&mut messages);
+            messages = older;
+            if page["has_more"] == false {
+                return messages;
+            }
+        }
+    }
+
+    /// Opens a socket that must open, and takes its `hello`.
+    pub async fn socket(&self, path: &str, user: &User) -> Sock {
+        let mut socket = self.open(path, user).await.expect("an upgrade");
+        socket.expect("hello").await;
+        socket
+    }
+
+    /// Opens a one-room socket and takes everything up to `live`.
+    pub async fn room(&self, room: &str, user: &User) -> Sock {
+        let mut socket = self.socket(&format!("/ws/chat/{room}/"), user).await;
+        socket.until("live").await;
+        socket
+    }
+
+    /// Opens a socket; a refusal is its status and body.
+    pub async fn open(&self, path: &str, user: &User) -> Result<Sock, (u16, String)> {
+        Open::new(self.address, path).cookie(&user.cookie).open().await
+    }
+
+    /// A figure of the metrics, summed over its labels; 0 if it is not there.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let answer = Target::at(self.admin)
+            .request(Method::GET, "/metrics", None, None)
+            .await;
+        let text = answer.expect("metrics").body;
+        let lines = text.lines().filter(|line| {
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with(' ') || rest.starts_with('{'))
+        });
+        lines
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

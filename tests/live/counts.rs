@@ -1,0 +1,60 @@
+//! Counts that must hold whatever the number of members.
+
+use serde_json::json;
+
+use crate::common::{Got, Server, Sock};
+
+async fn next_message(socket: &mut Sock) -> Vec<u8> {
+    loop {
+        match socket.next().await {
+            Got::Frame(frame, bytes) if frame["type"] == "message" => return bytes,
+            Got::Frame(..) => {}
+            other => panic!("a message was expected, {other:?} came"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_message_is_encoded_once_and_the_same_bytes_go_to_everybody() {
+    let server = Server::start();
+    let ann = server.user("ann").await;
+    let mut writer = server.room("hall", &ann).await;
+    let mut readers = Vec::new();
+    for n in 0..12 {
+        let user = server.user(&format!("reader{n}-")).await;
+        readers.push(server.room("hall", &user).await);
+    }
+    let before = server.metric("natter_encodings_total").await;
+    for n in 0..10 {
+        writer.say(&format!("message {n} with \"quotes\" and ünïcode")).await;
+        let first = next_message(&mut readers[0]).await;
+        for reader in &mut readers[1..] {
+            assert_eq!(next_message(reader).await, first);
+        }
+    }
+    let encodings = server.metric("natter_encodings_total").await - before;
+    assert!((encodings - 10.0).abs() < 0.5, "{encodings} encodings for 10 messages");
+}
+
+#[tokio::test]
+async fn joins_of_a_warm_room_read_no_messages_from_the_store() {
+    let server = Server::start();
+    let ann = server.user("ann").await;
+    let mut writer = server.room("hall", &ann).await;
+    for n in 0..60 {
+        writer.say(&format!("message {n}")).await;
+    }
+    server.room("hall", &ann).await;
+    let before = server.metric("natter_store_message_reads_total").await;
+    for _ in 0..20 {
+        let mut socket = server.socket("/ws/chat/hall/", &ann).await;
+        let frames = socket.all_until("live").await;
+        assert_eq!(frames.iter().filter(|frame| frame["type"] == "message").count(), 50);
+        socket.send(json!({ "type": "ping" })).await;
+        socket.until("pong").await;
+    }
+    assert_eq!(
+        server.metric("natter_store_message_reads_total").await.to_bits(),
+        before.to_bits()
+    );
+}
