@@ -83,10 +83,11 @@ impl Ring {
         self.floor.is_some_and(|floor| floor <= id)
     }
 
-    /// Whether the `count` newest messages are here.
+    /// Whether the `count` newest messages are here, and what the newest event is. Before the first read it is not
+    /// known whether the room holds anything, so not even none of them are.
     #[must_use]
     pub const fn has_latest(&self, count: usize) -> bool {
-        self.whole || self.messages >= count
+        self.whole || (self.floor.is_some() && self.messages >= count)
     }
 
     /// Whether an event with this id is here.
@@ -351,6 +352,7 @@ mod tests {
     #[test]
     fn a_primed_ring_covers_only_what_comes_until_it_is_extended() {
         let mut ring = Ring::new();
+        assert!(!ring.has_latest(0));
         ring.prime((11..=20).map(message).collect(), false, Some(id(20)));
         assert!(!ring.covers(id(15)));
         assert!(ring.has_latest(10));
