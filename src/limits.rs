@@ -44,6 +44,10 @@ pub const OUTBOX_BYTES_MAX: usize = 64 * 1024;
 pub const ANSWER_BYTES_RESERVED: usize = 16 * 1024;
 /// Bytes of frames merged into one write; larger bursts go in several.
 pub const BURST_BYTES_MAX: usize = 32 * 1024;
+/// How long a closed socket is still read, so that its close frame arrives.
+pub const LINGER: Duration = Duration::from_secs(1);
+/// Bytes thrown away in that time at most.
+pub const LINGER_BYTES_MAX: usize = 1024 * 1024;
 /// Rooms that one connection may have joined; one more is refused with `room_limit`.
 pub const ROOMS_PER_CONNECTION_MAX: usize = 500;
 /// Names listed in `joined` and in presence frames; beyond it only the count is told.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::read::{self, Incoming};
 use super::{Gate, requests};
 use crate::fanout::{Link, Outlet};
+use crate::limits;
 use crate::model::{Room, RoomId, User};
 use crate::rooms::actor::Command;
 use crate::rooms::directory::Joined;
@@ -91,6 +92,9 @@ impl Connection {
             }
         }
         Box::pin(self.close()).await;
+        if self.link.ended_in_order() {
+            Box::pin(linger(&self.link)).await;
+        }
     }
 
     async fn open(&mut self, first: Option<First>) {
@@ -125,7 +129,7 @@ impl Connection {
     }
 
     /// What was put off while something waited.
-    async fn drained(&mut self) {
+    async fn drained(&self) {
         for (room, _) in self.link.take_behind() {
             self.gate.hub.counters().fell_behind.add(1);
             if let Some(joined) = self.rooms.iter().find(|joined| joined.room.id == room) {
@@ -138,8 +142,23 @@ impl Connection {
         }
     }
 
+    /// Waits until everything that waits is written, or the connection is dead.
+    async fn settle(&self) {
+        while !self.link.is_dead() {
+            poll_fn(|cx| self.link.poll(cx, false)).await;
+            if self.link.drain(self.gate.registry.seconds()) {
+                break;
+            }
+        }
+        self.drained().await;
+    }
+
     async fn take(&mut self, incoming: Vec<Incoming>) {
         for item in incoming {
+            // Many small frames can fit into one read: their answers must not pile up for a client that takes none.
+            if self.link.waiting() > limits::ANSWER_BYTES_RESERVED / 2 {
+                self.settle().await;
+            }
             if self.link.is_dead() {
                 return;
             }
@@ -184,4 +203,23 @@ impl Connection {
             Err(error) => tracing::debug!(%error, "presence was not told of a disconnection"),
         }
     }
+}
+
+/// Reads what the peer still sends after the last word, for a moment: a socket that is closed with unread bytes sends
+/// a reset, which can overtake the close frame.
+async fn linger(link: &Link) {
+    let discard = async {
+        let mut left = limits::LINGER_BYTES_MAX;
+        let mut buffer = vec![0; 4096];
+        while left > 0 {
+            poll_fn(|cx| link.poll_readable(cx)).await;
+            match link.try_read(&mut buffer) {
+                Ok(0) => return,
+                Ok(count) => left = left.saturating_sub(count),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(limits::LINGER, discard).await;
 }

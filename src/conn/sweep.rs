@@ -45,7 +45,9 @@ pub async fn sweep(gate: Arc<Gate>) {
 
 fn look_after(link: &Link, ping: &bytes::Bytes, now: u32) {
     let seconds = |span: Duration| u32::try_from(span.as_secs()).unwrap_or(u32::MAX);
-    if link.waiting() > 0 {
+    if link.waiting() == 0 {
+        link.set_waiting_since(now);
+    } else {
         // It is not read while something waits, so its silence means nothing; progress does.
         let since = link.progress_at().max(link.waiting_since());
         if now.saturating_sub(since) >= seconds(limits::NO_PROGRESS_MAX) {

@@ -269,7 +269,12 @@ impl Link {
         self.progress_at.load(Ordering::Relaxed)
     }
 
-    /// Seconds at which the sweep first saw something wait; told by the sweep itself.
+    /// Notes that nothing waits now; the sweep calls this.
+    pub fn set_waiting_since(&self, now: u32) {
+        self.waiting_since.store(now, Ordering::Relaxed);
+    }
+
+    /// Seconds at which the sweep last saw nothing wait.
     #[must_use]
     pub fn waiting_since(&self) -> u32 {
         self.waiting_since.load(Ordering::Relaxed)
@@ -313,11 +318,8 @@ impl Link {
     pub fn poll(&self, cx: &mut Context<'_>, reading: bool) -> Poll<(bool, Signals)> {
         self.waker.register(cx.waker());
         let signals = Signals(self.signals.swap(0, Ordering::AcqRel));
-        let mut readable = false;
-        if reading && let Poll::Ready(result) = self.stream.poll_read_ready(cx) {
-            // An error shows again when the read is tried.
-            readable = result.is_ok() || result.is_err();
-        }
+        // An error counts as readable: it shows when the read is tried.
+        let readable = reading && self.stream.poll_read_ready(cx).is_ready();
         let mut writable = false;
         if self.waiting() > 0 && self.stream.poll_write_ready(cx).is_ready() {
             writable = true;
@@ -326,6 +328,18 @@ impl Link {
             return Poll::Ready((readable, signals));
         }
         Poll::Pending
+    }
+
+    /// Whether the connection was closed with last words that were all written.
+    #[must_use]
+    pub fn ended_in_order(&self) -> bool {
+        let outbox = self.outbox.lock();
+        outbox.closing && outbox.dead
+    }
+
+    /// Waits until there is something to read, also after the end.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.stream.poll_read_ready(cx).map(|_| ())
     }
 
     fn is_closing(&self) -> bool {

@@ -156,12 +156,14 @@ impl Hub {
     }
 
     /// Lets go of a room whose task is idle, unless a command came meanwhile.
-    pub(super) fn retire(&self, room: RoomId, commands: &mpsc::Receiver<Command>) -> bool {
+    pub(super) fn retire(&self, room: RoomId, commands: &mut mpsc::Receiver<Command>) -> bool {
         let mut active = self.active.lock();
-        // Whoever holds the handle and sends after this finds the queue closed and asks for the room again.
         if !commands.is_empty() {
             return false;
         }
+        // Whoever holds the handle and sends after this finds the queue closed and asks for the room again; what came
+        // between the look and the closing is handed on by the task.
+        commands.close();
         active.rooms.remove(&room);
         active.direct.retain(|_, rooms| {
             rooms.remove(&room);

@@ -41,7 +41,10 @@ pub async fn run(hub: Arc<Hub>, room: Arc<Room>, mut commands: mpsc::Receiver<Co
             }
         }
         // The hub lets go of the room only while no command waits, under the lock that hands out rooms.
-        if actor.is_idle() && actor.hub.retire(actor.room.id, &commands) {
+        if actor.is_idle() && actor.hub.retire(actor.room.id, &mut commands) {
+            while let Some(command) = commands.recv().await {
+                actor.hub.send(&actor.room, command).await;
+            }
             return;
         }
     }
@@ -103,6 +106,7 @@ impl Actor {
         let present = match self.present().await {
             Ok(present) => present,
             Err(error) => {
+                self.departure(&link).await;
                 let _ = reply.send(Err(error.into()));
                 return;
             }
@@ -124,7 +128,11 @@ impl Actor {
             with_id: opened.with.as_ref().map(|user| user.id),
             created: opened.created,
         }));
-        let progress = self.state.join(link, joined, plan, from.since, reference);
+        let progress = self.state.join(Arc::clone(&link), joined, plan, from.since, reference);
+        if progress == Progress::Gone {
+            self.state.leave(connection);
+            self.departure(&link).await;
+        }
         let answer = if progress == Progress::Gone {
             Err(JoinError::Gone)
         } else {

@@ -89,7 +89,7 @@ impl Directory {
     async fn join(&self, user: &User, room: Arc<Room>) -> Result<Joined> {
         let standing = self.authorise(Action::Join, &room, user.id).await?;
         let (role, read) = match standing {
-            Standing::Member(role) => (role, self.seams.store.read_marker(room.id, user.id).await?),
+            Standing::Member(role) => (role, self.marker(room.id, user.id).await?),
             _ => self.admit(&room, user.id).await?,
         };
         let with = match room.other(user.id) {

@@ -122,8 +122,11 @@ impl Directory {
         }
         // An invented id from the future would hide everything to come.
         self.existing(room, id).await?;
-        let before = self.seams.store.read_marker(room.id, user).await?;
-        let now = self.seams.store.set_read_marker(room.id, user, id).await?;
+        let before = self.marker(room.id, user).await?;
+        let set = self.seams.store.set_read_marker(room.id, user, id).await;
+        // Also after a failure: it may have been stored.
+        self.markers.forget(&(room.id, user));
+        let now = set?;
         if before != Some(now) {
             let room = room.into();
             self.seams.live.inbox(user, &Notice::Read { room, id: now });

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::control_log::{self, ControlLog, Entry, RoomCut};
 use crate::limits;
 use crate::model::{
-    Action, Author, Name, Room, RoomId, Standing, Timestamp, User, UserId, Verdict, WallClock, permission,
+    Action, Author, EventId, Name, Room, RoomId, Standing, Timestamp, User, UserId, Verdict, WallClock, permission,
 };
 use crate::presence::Presence;
 use crate::rooms::live::Live;
@@ -107,6 +107,7 @@ pub struct Directory {
     users: Cache<UserId, Arc<User>>,
     user_names: Cache<Name, UserId>,
     standings: Cache<(RoomId, UserId), Standing>,
+    markers: Cache<(RoomId, UserId), Option<EventId>>,
 }
 
 impl std::fmt::Debug for Directory {
@@ -126,6 +127,7 @@ impl Directory {
             users: Cache::new(limits::CACHED_USERS_MAX),
             user_names: Cache::new(limits::CACHED_USERS_MAX),
             standings: Cache::new(limits::CACHED_STANDINGS_MAX),
+            markers: Cache::new(limits::CACHED_STANDINGS_MAX),
         }
     }
 
@@ -139,7 +141,10 @@ impl Directory {
         match entry {
             Entry::Session { .. } => {}
             Entry::User { user, .. } => self.users.forget(user),
-            Entry::Standing { room, user, .. } => self.standings.forget(&(*room, *user)),
+            Entry::Standing { room, user, .. } => {
+                self.standings.forget(&(*room, *user));
+                self.markers.forget(&(*room, *user));
+            }
             Entry::Room { room, why } => {
                 self.rooms.forget(room);
                 if matches!(why, RoomCut::Deleted) {
@@ -156,6 +161,7 @@ impl Directory {
         self.users.forget_where(|_, _| true);
         self.user_names.forget_where(|_, _| true);
         self.standings.forget_where(|_, _| true);
+        self.markers.forget_where(|_, _| true);
     }
 
     /// Announces a durable change and waits until every node has acted on it.
@@ -268,6 +274,18 @@ impl Directory {
         let standing = self.seams.store.standing(room, user).await?;
         self.standings.fill(ticket, key, standing);
         Ok(standing)
+    }
+
+    /// A member's read marker. Every join tells it, so a warm room's joins must not read it from the store.
+    async fn marker(&self, room: RoomId, user: UserId) -> Result<Option<EventId>> {
+        let key = (room, user);
+        if let Some(marker) = self.markers.get(&key) {
+            return Ok(marker);
+        }
+        let ticket = self.markers.ticket(&key);
+        let marker = self.seams.store.read_marker(room, user).await?;
+        self.markers.fill(ticket, key, marker);
+        Ok(marker)
     }
 
     /// May the user do this in the room? Answers what they are to it.

@@ -253,9 +253,17 @@ impl<L: Outlet> RoomState<L> {
             };
             let _ = link.answer(text_frame(&outbound::to_json(&frame)));
         }
+        // Should the ring move on before the replay has begun, the store takes over from just before its first event.
+        let first = self
+            .ring
+            .get(arrival)
+            .map(|entry| EventId::new(entry.id.timestamp().millis(), entry.id.counter(), 0));
+        let after = if page { first } else { since }
+            .or(self.ring.newest())
+            .unwrap_or(EventId::new(0, 0, 0));
         let catch_up = CatchUp {
             next: arrival,
-            after: since.unwrap_or(EventId::new(0, 0, 0)),
+            after,
             messages_until: if page { self.ring.next_arrival() } else { 0 },
             skip_own: false,
             announce: Some(reference),
