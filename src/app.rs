@@ -266,6 +266,10 @@ async fn stop(config: &Config, parts: &Parts, token: &Token, connections: &Tasks
             }
         }
         while !parts.gate.registry.is_empty() {
+            // Who was still in the handshake is told too; telling somebody twice changes nothing.
+            for link in parts.gate.registry.all() {
+                link.close(farewell(CloseCode::GoingAway, rand::random::<f64>() * spread));
+            }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };

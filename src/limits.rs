@@ -64,10 +64,14 @@ pub const EVENT_DAYS_MAX: u64 = 30;
 pub const RING_EVENTS_MAX: usize = 1_024;
 /// Bytes of frames that a room's ring keeps.
 pub const RING_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of frames that a ring keeps right after a resume had to read the store; the next event trims it.
+pub const RING_EXTENDED_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long a room without local members stays active, so that a reload costs no store read.
 pub const ROOM_LINGER: Duration = Duration::from_secs(30);
 /// Commands waiting for one room's task; senders wait beyond it, which stops the reading of their sockets.
 pub const ROOM_QUEUE_MAX: usize = 1_024;
+/// Sends waiting for a room's next append; one more is answered `refused`.
+pub const ROOM_WRITES_MAX: usize = 8_192;
 /// Sends of one connection that may be under way; beyond it the socket is not read.
 pub const SENDS_IN_FLIGHT_PER_CONNECTION: usize = 32;
 /// A write that takes longer than this after its id was made is announced again as late.

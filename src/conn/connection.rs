@@ -83,9 +83,8 @@ impl Connection {
             }
             self.drained().await;
             if readable && reading {
-                let incoming = read::read(&link, &mut self.decoder);
+                let incoming = read::read(&link, &mut self.decoder, now);
                 if !incoming.is_empty() {
-                    link.heard(now);
                     // Boxed, so that an idle connection's task does not hold the room for every request's state.
                     Box::pin(self.take(incoming)).await;
                 }

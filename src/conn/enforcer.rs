@@ -28,10 +28,10 @@ pub async fn enforce(gate: Arc<Gate>, log: Arc<dyn ControlLog>, node: BootId, at
                 tracing::error!(
                     position,
                     resume_at,
-                    "control-log entries were missed: checking every connection"
+                    "control-log entries were missed: ending every connection"
                 );
                 gate.directory.forget_all();
-                check_everybody(&gate).await;
+                cut_everybody(&gate);
                 position = resume_at;
             }
             Err(error) => {
@@ -91,20 +91,21 @@ async fn act(gate: &Gate, entry: &Entry) {
     }
 }
 
-/// Shows an active room its present state, as the store has it.
+/// Shows an active room its present state, as the store has it. Until the store can be read the entry is not done.
 async fn room_changed(gate: &Gate, room: RoomId) {
-    match gate.store.room(room).await {
-        Ok(Some(room)) => gate.hub.room_changed(Arc::new(room)).await,
-        Ok(None) => {}
-        Err(error) => tracing::warn!(%error, %room, "a changed room can't be read"),
+    loop {
+        match gate.store.room(room).await {
+            Ok(Some(room)) => return gate.hub.room_changed(Arc::new(room)).await,
+            Ok(None) => return,
+            Err(error) => tracing::warn!(%error, %room, "a changed room can't be read"),
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// Ends every connection whose session is not known to be live.
-async fn check_everybody(gate: &Gate) {
+/// Ends every connection: what was missed may concern any of them, and each is checked anew when it comes back.
+fn cut_everybody(gate: &Gate) {
     for link in gate.registry.all() {
-        if !matches!(gate.sessions.live(&link.identity().session).await, Ok(Some(_))) {
-            link.abort(&farewell(CloseCode::LoggedOut, 0.0));
-        }
+        link.abort(&farewell(CloseCode::GoingAway, 0.0));
     }
 }

@@ -36,11 +36,15 @@ pub fn decoder() -> Decoder {
 
 /// Reads once and decodes what is complete.
 #[must_use]
-pub fn read(link: &Link, decoder: &mut Decoder) -> Vec<Incoming> {
+pub fn read(link: &Link, decoder: &mut Decoder, now: u32) -> Vec<Incoming> {
     let mut buffer = [0; READ_BYTES];
     match link.try_read(&mut buffer) {
         Ok(0) => vec![Incoming::End],
-        Ok(count) => decode(decoder, &mut buffer[..count]),
+        Ok(count) => {
+            // Also a pong or a part of a frame is a sign of life.
+            link.heard(now);
+            decode(decoder, &mut buffer[..count])
+        }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Vec::new(),
         Err(_) => vec![Incoming::End],
     }

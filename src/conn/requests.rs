@@ -229,18 +229,66 @@ async fn join(on: &mut Connection, named: Option<&str>, from: JoinFrom, referenc
     Ok(())
 }
 
+/// How often a join begins anew because the standing may have changed under it.
+const JOIN_ATTEMPTS: usize = 8;
+
 /// Joins a room that the rules have opened; answers by itself, also if it fails.
 pub(super) async fn enter(on: &mut Connection, opened: Joined, from: JoinFrom, reference: Option<Ref>) {
     let room = Arc::clone(&opened.room);
-    let label = room.label();
+    let mut failure = Failure::new("unavailable", "the room changes too fast to be joined now: try again");
+    for _ in 0..JOIN_ATTEMPTS {
+        match attempt(on, opened.clone(), from, reference.clone()).await {
+            Ok(()) => return,
+            Err(None) => {}
+            Err(Some(told)) => {
+                failure = told;
+                break;
+            }
+        }
+    }
+    let connection = on.link.connection();
+    if let Some(at) = on.rooms.iter().position(|joined| joined.room.id == room.id) {
+        let joined = on.rooms.swap_remove(at);
+        let leave = RoomCommand::Leave {
+            connection,
+            answer: None,
+        };
+        let _ = joined.handle.send(leave).await;
+    }
+    fail(on, &failure, reference.as_ref(), None, Some(&room.label()));
+    if on.one_room == Some(room.id) {
+        // A one-room socket without its room has no use; the client comes back and is told by HTTP why.
+        on.link.close(farewell(CloseCode::GoingAway, 2.0));
+    }
+}
+
+/// One attempt to join. `None` in the error: the standing may have changed, look again.
+async fn attempt(
+    on: &mut Connection,
+    opened: Joined,
+    from: JoinFrom,
+    reference: Option<Ref>,
+) -> Result<(), Option<Failure>> {
+    let room = Arc::clone(&opened.room);
+    let watch = on.gate.directory.watch(room.id, on.user.id);
+    match on.gate.directory.standing(room.id, on.user.id).await {
+        Ok(Standing::Member(_)) => {}
+        Ok(Standing::Banned) => return Err(Some(Error::Banned.into())),
+        Ok(Standing::Outsider) => return Err(Some(Error::NotFound("room").into())),
+        Err(error) => return Err(Some(error.into())),
+    }
     let (reply, answer) = oneshot::channel();
-    let mut command = RoomCommand::Join(Box::new(Join {
-        link: Arc::clone(&on.link),
+    let link = Arc::clone(&on.link);
+    let join = Join {
+        link,
         opened,
         from,
-        reference: reference.clone(),
+        reference,
+        watch,
+        reads: 0,
         reply,
-    }));
+    };
+    let mut command = RoomCommand::Join(Box::new(join));
     let handle = loop {
         let handle = on.gate.hub.room(&room);
         match handle.send(command).await {
@@ -248,38 +296,18 @@ pub(super) async fn enter(on: &mut Connection, opened: Joined, from: JoinFrom, r
             Err(back) => command = back,
         }
     };
-    on.rooms.retain(|joined| joined.room.id != room.id);
-    on.rooms.push(JoinedRoom {
-        room: Arc::clone(&room),
-        handle,
-    });
-    let failure = match answer.await {
-        Ok(Ok(())) => match on.gate.directory.standing(room.id, on.user.id).await {
-            // Registered first, checked second: who was thrown out in between does not stay.
-            Ok(Standing::Member(_)) => return,
-            Ok(Standing::Banned) => Failure::from(Error::Banned),
-            Ok(Standing::Outsider) => Failure::from(Error::NotFound("room")),
-            Err(error) => Failure::from(error),
-        },
-        Ok(Err(JoinError::Gone)) | Err(_) => Failure::from(Error::NotFound("room")),
-        Ok(Err(JoinError::Store(error))) => Failure::from(Error::from(error)),
-        Ok(Err(JoinError::Presence(error))) => Failure::from(Error::from(error)),
-    };
-    let connection = on.link.connection();
-    if let Some(at) = on.rooms.iter().position(|joined| joined.room.id == room.id) {
-        let joined = on.rooms.swap_remove(at);
-        let _ = joined
-            .handle
-            .send(RoomCommand::Leave {
-                connection,
-                answer: None,
-            })
-            .await;
-    }
-    fail(on, &failure, reference.as_ref(), None, Some(&label));
-    if on.one_room == Some(room.id) {
-        // A one-room socket without its room has no use; the client comes back and is told by HTTP why.
-        on.link.close(farewell(CloseCode::GoingAway, 2.0));
+    // A room of the same name that was deleted gives way too.
+    on.rooms
+        .retain(|joined| joined.room.id != room.id && (room.name.is_none() || joined.room.name != room.name));
+    on.rooms.push(JoinedRoom { room, handle });
+    match answer.await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(JoinError::Stale)) => Err(None),
+        // The room's task took it back because the user was taken out: the next look says why.
+        Err(_) => Err(None),
+        Ok(Err(JoinError::Gone)) => Err(Some(Error::NotFound("room").into())),
+        Ok(Err(JoinError::Store(error))) => Err(Some(Error::from(error).into())),
+        Ok(Err(JoinError::Presence(error))) => Err(Some(Error::from(error).into())),
     }
 }
 
@@ -287,9 +315,27 @@ async fn unsubscribe(on: &mut Connection, named: Option<&str>, reference: Option
     let at = joined_at(on, named)?;
     let joined = on.rooms.swap_remove(at);
     let connection = on.link.connection();
-    let answer = Some((reference, LeftReason::Unsubscribed));
-    let _ = joined.handle.send(RoomCommand::Leave { connection, answer }).await;
+    let answer = Some((Arc::clone(&on.link), reference.clone(), LeftReason::Unsubscribed));
+    if joined
+        .handle
+        .send(RoomCommand::Leave { connection, answer })
+        .await
+        .is_err()
+    {
+        left(on, &joined.room, reference.as_ref(), LeftReason::Unsubscribed);
+    }
     Ok(())
+}
+
+fn left(on: &Connection, room: &Room, reference: Option<&Ref>, reason: LeftReason) {
+    let label = room.label();
+    let frame = Outbound::Left {
+        reference,
+        room: &label,
+        room_id: room.id,
+        reason,
+    };
+    let _ = on.link.answer(text_frame(&to_json(&frame)));
 }
 
 async fn leave(on: &mut Connection, named: Option<&str>, reference: Option<&Ref>) -> Result<(), Failure> {
@@ -308,14 +354,7 @@ async fn leave(on: &mut Connection, named: Option<&str>, reference: Option<&Ref>
             .await;
     }
     on.gate.directory.leave(on.user.id, &room).await?;
-    let label = room.label();
-    let left = Outbound::Left {
-        reference,
-        room: &label,
-        room_id: room.id,
-        reason: LeftReason::Left,
-    };
-    let _ = on.link.answer(text_frame(&to_json(&left)));
+    left(on, &room, reference, LeftReason::Left);
     if on.one_room == Some(room.id) {
         on.link.close(farewell(CloseCode::Left, 0.0));
     }

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinHandle;
+
 use super::Gate;
 use crate::fanout::Link;
 use crate::limits;
@@ -15,10 +17,15 @@ use crate::wire::frame::ping_frame;
 /// How long somebody may be gone before it is told: a reload is no departure.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// Sessions that wait to be checked; more get their turn a minute later.
+const SESSION_CHECKS_MAX: usize = 10_000;
+
 /// Sweeps every second until the task is dropped.
 pub async fn sweep(gate: Arc<Gate>) {
     let start = Instant::now();
     let mut every = tokio::time::interval(Duration::from_secs(1));
+    let mut due: Vec<Arc<Link>> = Vec::new();
+    let mut checking: Option<JoinHandle<()>> = None;
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
@@ -32,14 +39,27 @@ pub async fn sweep(gate: Arc<Gate>) {
             // A sixtieth of all connections each second: every session is asked for once a minute.
             let turn = u32::from(link.identity().connection.as_bytes()[0]) % recheck;
             let expired = link.expires_at() <= gate.clock.now();
-            if expired || turn == now % recheck {
-                check_session(&gate, &link).await;
+            if (expired || turn == now % recheck) && due.len() < SESSION_CHECKS_MAX {
+                due.push(Arc::clone(&link));
             }
             if index % 256 == 255 {
                 tokio::task::yield_now().await;
             }
         }
+        // Beside the sweep: a session store that is slow must not stop pings and the clock.
+        if !due.is_empty() && checking.as_ref().is_none_or(JoinHandle::is_finished) {
+            checking = Some(tokio::spawn(check_sessions(
+                Arc::clone(&gate),
+                std::mem::take(&mut due),
+            )));
+        }
         tell_departures(&gate).await;
+    }
+}
+
+async fn check_sessions(gate: Arc<Gate>, links: Vec<Arc<Link>>) {
+    for link in links {
+        check_session(&gate, &link).await;
     }
 }
 
@@ -66,8 +86,13 @@ async fn check_session(gate: &Gate, link: &Link) {
     match gate.sessions.live(&link.identity().session).await {
         Ok(Some(session)) => link.set_expires_at(session.expires_at),
         Ok(None) => link.abort(&farewell(CloseCode::SessionExpired, 0.0)),
-        // A store that is away says nothing about the session; its expiry is looked at again in a second.
-        Err(error) => tracing::debug!(%error, "a session can't be checked"),
+        // A store that is away says nothing about a session that has not expired.
+        Err(error) => {
+            tracing::debug!(%error, "a session can't be checked");
+            if link.expires_at() <= gate.clock.now() {
+                link.abort(&farewell(CloseCode::SessionExpired, 0.0));
+            }
+        }
     }
 }
 

@@ -151,8 +151,10 @@ pub async fn upgrade(
         }
         gate.registry.add(Arc::clone(&link));
         // Registered first, checked second: a log-out between the handshake and here is not missed.
-        if !matches!(gate.sessions.live(&who.session).await, Ok(Some(_))) {
-            link.abort(&farewell(CloseCode::LoggedOut, 0.0));
+        match gate.sessions.live(&who.session).await {
+            Ok(Some(_)) => {}
+            Ok(None) => link.abort(&farewell(CloseCode::LoggedOut, 0.0)),
+            Err(_) => link.abort(&farewell(CloseCode::GoingAway, 2.0)),
         }
         Connection::new(gate, link, who.user).run(first, early).await;
         drop(place);

@@ -133,6 +133,9 @@ impl Link {
 
     /// Writes what the kernel takes now and queues the rest. Only called while nothing waits, or when `frames` fits.
     fn put(&self, outbox: &mut Outbox, frames: &Bytes) -> Taken {
+        if frames.is_empty() {
+            return Taken::Yes;
+        }
         let mut written = 0;
         if outbox.queue.is_empty() {
             match self.stream.try_write(frames) {

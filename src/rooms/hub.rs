@@ -133,7 +133,9 @@ impl Hub {
     #[must_use]
     pub fn room(self: &Arc<Self>, room: &Arc<Room>) -> Arc<RoomHandle> {
         let mut active = self.active.lock();
-        if let Some(handle) = active.rooms.get(&room.id) {
+        if let Some(handle) = active.rooms.get(&room.id)
+            && !handle.commands.is_closed()
+        {
             return Arc::clone(handle);
         }
         let (commands, receiver) = mpsc::channel(limits::ROOM_QUEUE_MAX);
@@ -156,7 +158,7 @@ impl Hub {
     }
 
     /// Lets go of a room whose task is idle, unless a command came meanwhile.
-    pub(super) fn retire(&self, room: RoomId, commands: &mut mpsc::Receiver<Command>) -> bool {
+    pub(super) fn retire(&self, room: &Room, commands: &mut mpsc::Receiver<Command>) -> bool {
         let mut active = self.active.lock();
         if !commands.is_empty() {
             return false;
@@ -164,11 +166,15 @@ impl Hub {
         // Whoever holds the handle and sends after this finds the queue closed and asks for the room again; what came
         // between the look and the closing is handed on by the task.
         commands.close();
-        active.rooms.remove(&room);
-        active.direct.retain(|_, rooms| {
-            rooms.remove(&room);
-            !rooms.is_empty()
-        });
+        active.rooms.remove(&room.id);
+        for user in people_of(room) {
+            if let Some(rooms) = active.direct.get_mut(&user) {
+                rooms.remove(&room.id);
+                if rooms.is_empty() {
+                    active.direct.remove(&user);
+                }
+            }
+        }
         true
     }
 

@@ -4,7 +4,7 @@
 //! message is edited or deleted, so that nothing that was taken back is told again. Every entry has an arrival number:
 //! readers that fell behind continue by it, because ids alone do not say what has arrived.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use bytes::Bytes;
 
@@ -118,36 +118,37 @@ impl Ring {
         }
     }
 
-    /// Takes everything above `after` as the store has it, ascending, and keeps the arrival numbers of what was here.
+    /// Takes everything above `after` as the store has it, ascending.
+    ///
+    /// Entries are put in order of their ids. Where that moves something that was here already, all get new arrival
+    /// numbers, so that readers that are behind go on from the store instead of skipping what moved.
     pub fn extend_back(&mut self, entries: Vec<Entry>, after: EventId) {
         if self.covers(after) {
             return;
         }
-        for entry in entries.into_iter().rev() {
-            let here = self.entries.iter().any(|held| held.id == entry.id);
-            if here {
-                continue;
-            }
-            // Room is made in the arrival numbers below those in use; a primed ring starts well above zero.
-            let Some(first) = self.first_arrival.checked_sub(1) else {
-                break;
-            };
-            self.first_arrival = first;
+        let next = self.next_arrival();
+        let held: HashSet<EventId> = self.entries.iter().map(|entry| entry.id).collect();
+        let oldest = self.entries.front().map(|entry| entry.id);
+        let fresh: Vec<Entry> = entries.into_iter().filter(|entry| !held.contains(&entry.id)).collect();
+        let mixed = oldest.is_some_and(|oldest| fresh.last().is_some_and(|entry| entry.id > oldest));
+        self.first_arrival = match self.first_arrival.checked_sub(fresh.len() as u64) {
+            Some(first) if !mixed => first,
+            _ => next,
+        };
+        for entry in fresh.into_iter().rev() {
             self.bytes += entry.frame.len();
-            if entry.is_message {
-                self.by_message.insert(entry.message, first);
-                self.messages += 1;
-            }
             self.newest = self.newest.max(Some(entry.id));
             self.entries.push_front(entry);
         }
         self.entries.make_contiguous().sort_by_key(|entry| entry.id);
         self.reindex();
         self.floor = Some(after);
+        self.trim(limits::RING_EXTENDED_BYTES_MAX);
     }
 
     fn reindex(&mut self) {
         self.by_message.clear();
+        self.messages = self.entries.iter().filter(|entry| entry.is_message).count();
         for (offset, entry) in self.entries.iter().enumerate() {
             if entry.is_message {
                 self.by_message
@@ -172,7 +173,14 @@ impl Ring {
             self.floor = Some(entry.id);
         }
         self.insert_back(entry);
-        while self.entries.len() > limits::RING_EVENTS_MAX || self.bytes > limits::RING_BYTES_MAX {
+        self.trim(limits::RING_BYTES_MAX);
+    }
+
+    /// Lets the oldest go where the ring is full, but keeps a first join's page whatever its size.
+    fn trim(&mut self, bytes_max: usize) {
+        while self.entries.len() > limits::RING_EVENTS_MAX
+            || (self.bytes > bytes_max && self.messages > limits::JOIN_MESSAGES)
+        {
             if !self.evict() {
                 break;
             }

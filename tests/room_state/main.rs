@@ -189,7 +189,7 @@ impl World {
             latest,
         };
         let plan = loop {
-            match self.state.plan(from, Timestamp::from_millis(self.clock)) {
+            match self.state.plan(from, Timestamp::from_millis(self.clock), false) {
                 Plan::NeedsLatest => {
                     let page: Vec<Message> = self
                         .messages
@@ -380,7 +380,9 @@ fn crowd(count: usize) -> u64 {
     world.join(0, false, 50);
     for n in 0..count {
         let link = Fake::new(&format!("reader{n}"), false);
-        let plan = world.state.plan(JoinFrom::default(), Timestamp::from_millis(BEGIN));
+        let plan = world
+            .state
+            .plan(JoinFrom::default(), Timestamp::from_millis(BEGIN), false);
         let progress = world.state.join(link, text_frame(b"{}"), plan, None, None);
         assert_eq!(progress, Progress::Live);
     }

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::fanout::Link;
 use crate::model::{Author, Change, ConnectionId, Event, NewMessage, Room, UserId};
-use crate::rooms::directory::Joined;
+use crate::rooms::directory::{Joined, Watch};
 use crate::store;
 use crate::wire::inbound::JoinFrom;
 use crate::wire::outbound::{LeftReason, Ref};
@@ -21,6 +21,9 @@ pub enum JoinError {
     /// Presence could not be told.
     #[error("{0}")]
     Presence(#[from] crate::presence::Error),
+    /// What the user is to the room may have changed meanwhile: look again.
+    #[error("the standing has to be looked at again")]
+    Stale,
     /// The connection ended meanwhile.
     #[error("the connection has ended")]
     Gone,
@@ -37,6 +40,10 @@ pub struct Join {
     pub from: JoinFrom,
     /// The request's `ref`.
     pub reference: Option<Ref>,
+    /// The standing that the rules saw; a revocation that comes before the join reaches the room ends it.
+    pub watch: Watch,
+    /// How often its history was read already.
+    pub reads: u32,
     /// Answered once `joined` is written.
     pub reply: oneshot::Sender<Result<(), JoinError>>,
 }
@@ -63,8 +70,8 @@ pub enum Command {
     Leave {
         /// Who.
         connection: ConnectionId,
-        /// The request's `ref`, and why.
-        answer: Option<(Option<Ref>, LeftReason)>,
+        /// Whom to tell, the request's `ref`, and why.
+        answer: Option<(Arc<Link>, Option<Ref>, LeftReason)>,
     },
     /// A reader that was behind has drained.
     Drained(ConnectionId),

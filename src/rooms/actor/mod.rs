@@ -57,6 +57,8 @@ struct Actor {
     steps: FuturesUnordered<BoxFuture<'static, Step>>,
     writes: VecDeque<Write>,
     under_way: Option<UnderWay>,
+    /// Reads that returned while a write was under way: they may hold what it has stored but not yet delivered.
+    held: Vec<Step>,
     joins: Vec<Join>,
     loading: bool,
     arrived: BTreeSet<Name>,
@@ -77,6 +79,7 @@ impl Actor {
             steps: FuturesUnordered::new(),
             writes: VecDeque::new(),
             under_way: None,
+            held: Vec::new(),
             joins: Vec::new(),
             loading: false,
             arrived: BTreeSet::new(),
@@ -114,6 +117,7 @@ impl Actor {
     fn is_idle(&self) -> bool {
         self.state.is_empty()
             && self.steps.is_empty()
+            && self.under_way.is_none()
             && self.writes.is_empty()
             && self.joins.is_empty()
             && self.idle_since.elapsed() >= limits::ROOM_LINGER

@@ -1,5 +1,6 @@
 //! The loop of a room's task, and its commands.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,6 +18,10 @@ use crate::wire::farewell::farewell;
 use crate::wire::frame::text_frame;
 use crate::wire::outbound::{LeftReason, Outbound, Ref, to_json};
 
+/// What a send is told that never reached the store.
+const NOT_STORED: &str = "the server can't store now and has not stored this: send it again";
+/// How often a join's history is read before it gets the newest page and a `reset`.
+const READS_PER_JOIN: u32 = 2;
 /// Commands taken in one go.
 const COMMANDS_AT_ONCE: usize = 256;
 
@@ -41,7 +46,7 @@ pub async fn run(hub: Arc<Hub>, room: Arc<Room>, mut commands: mpsc::Receiver<Co
             }
         }
         // The hub lets go of the room only while no command waits, under the lock that hands out rooms.
-        if actor.is_idle() && actor.hub.retire(actor.room.id, &mut commands) {
+        if actor.is_idle() && actor.hub.retire(&actor.room, &mut commands) {
             while let Some(command) = commands.recv().await {
                 actor.hub.send(&actor.room, command).await;
             }
@@ -56,6 +61,9 @@ impl Actor {
             Command::Join(join) => self.join(*join).await,
             Command::Leave { connection, answer } => self.leave(connection, answer).await,
             Command::Drained(connection) => self.advance(connection),
+            Command::Send(send) if self.writes.len() >= limits::ROOM_WRITES_MAX => {
+                refuse(&send, "refused", NOT_STORED, Some(2.0));
+            }
             Command::Send(send) => self.writes.push_back(Write::Send(send)),
             Command::Change { change, reply } => self.writes.push_back(Write::Change(change, reply)),
             Command::Typing { author, connection } => self.typing(&author, connection),
@@ -78,7 +86,8 @@ impl Actor {
 
     /// Answers a join, or keeps it until what it needs has been read.
     pub(super) async fn join(&mut self, join: Join) {
-        match self.state.plan(join.from, self.hub.now()) {
+        let hopeless = join.reads > READS_PER_JOIN;
+        match self.state.plan(join.from, self.hub.now(), hopeless) {
             plan @ Plan::From { .. } => self.finish_join(join, plan).await,
             plan @ (Plan::NeedsLatest | Plan::NeedsEvents { .. }) => {
                 self.joins.push(join);
@@ -96,9 +105,16 @@ impl Actor {
             opened,
             from,
             reference,
+            watch,
+            reads: _,
             reply,
         } = join;
         let connection = link.connection();
+        // Looked at in the same step as the registration: a cut that came before is seen here, a later one finds it.
+        if !watch.holds() {
+            let _ = reply.send(Err(JoinError::Stale));
+            return;
+        }
         if let Err(error) = self.enter(&link).await {
             let _ = reply.send(Err(error.into()));
             return;
@@ -142,15 +158,14 @@ impl Actor {
         let _ = reply.send(answer);
     }
 
-    async fn leave(&mut self, connection: ConnectionId, answer: Option<(Option<Ref>, LeftReason)>) {
+    async fn leave(&mut self, connection: ConnectionId, answer: Option<(Arc<Link>, Option<Ref>, LeftReason)>) {
         // A join that waits for the store is taken back too.
         self.joins.retain(|join| join.link.connection() != connection);
-        let Some(link) = self.state.leave(connection) else {
-            return;
-        };
-        if let Some((reference, reason)) = answer {
+        let left = self.state.leave(connection);
+        if let Some((link, reference, reason)) = answer {
             let _ = link.answer(self.state.left_frame(reference.as_ref(), reason));
         }
+        let Some(link) = left else { return };
         self.departure(&link).await;
         self.idle_since = Instant::now();
     }
@@ -198,7 +213,10 @@ impl Actor {
         self.typed.retain(|_, at| at.elapsed() < limits::TYPING_INTERVAL);
         if let Some(under_way) = &mut self.under_way
             && !under_way.told
-            && under_way.since.elapsed() >= limits::SEND_DECISION
+            && under_way
+                .sends
+                .iter()
+                .any(|send| send.at.elapsed() >= limits::SEND_DECISION)
         {
             under_way.told = true;
             for send in &under_way.sends {
@@ -210,18 +228,15 @@ impl Actor {
                 );
             }
         }
-        let overdue = self.writes.iter().take_while(|write| match write {
-            Write::Send(send) => send.at.elapsed() >= limits::SEND_DECISION,
-            Write::Change(..) => false,
-        });
-        for _ in 0..overdue.count() {
-            if let Some(Write::Send(send)) = self.writes.pop_front() {
-                refuse(
-                    &send,
-                    "refused",
-                    "the server can't store now and has not stored this: send it again",
-                    Some(2.0),
-                );
+        let overdue = |write: &Write| matches!(write, Write::Send(send) if send.at.elapsed() >= limits::SEND_DECISION);
+        if self.writes.iter().any(overdue) {
+            let (late, waiting) = std::mem::take(&mut self.writes).into_iter().partition(overdue);
+            self.writes = waiting;
+            let late: VecDeque<Write> = late;
+            for write in late {
+                if let Write::Send(send) = write {
+                    refuse(&send, "refused", NOT_STORED, Some(2.0));
+                }
             }
         }
     }

@@ -39,6 +39,21 @@ impl Actor {
         match step {
             Step::Appended(results) => self.appended(results).await,
             Step::Changed(result) => self.change_done(result).await,
+            // What the write has stored may be in this read, and must not be told twice.
+            step if self.under_way.is_some() => {
+                self.held.push(step);
+                return;
+            }
+            step => return self.read_done(step).await,
+        }
+        for held in std::mem::take(&mut self.held) {
+            self.read_done(held).await;
+        }
+    }
+
+    async fn read_done(&mut self, step: Step) {
+        match step {
+            Step::Appended(_) | Step::Changed(_) => {}
             Step::Latest(result) => {
                 let result = result.map(|(page, newest)| self.state.prime(&page.messages, !page.has_more, newest));
                 self.loaded(result).await;
@@ -243,7 +258,8 @@ impl Actor {
         let waiting = std::mem::take(&mut self.joins);
         match result {
             Ok(()) => {
-                for join in waiting {
+                for mut join in waiting {
+                    join.reads += 1;
                     self.join(join).await;
                 }
             }
@@ -285,5 +301,15 @@ async fn read_events(
     let page = store.page(room, Range::Latest, most).await?;
     let from = page.messages.first().map_or(after, |message| message.id).max(after);
     let below = EventId::new(from.timestamp().millis(), from.counter(), 0);
-    Ok((store.events(room, below, DEEP_EVENTS_MAX).await?, below))
+    let events = store.events(room, below, DEEP_EVENTS_MAX).await?;
+    if events.len() < DEEP_EVENTS_MAX {
+        return Ok((events, below));
+    }
+    // So many changes lie between these messages that the ring can't hold them; the messages in their present state
+    // are what a page needs, and the cursor gets a reset.
+    let entries = page.messages.into_iter().map(|message| Event {
+        id: message.id,
+        kind: EventKind::Message(message),
+    });
+    Ok((entries.collect(), below))
 }

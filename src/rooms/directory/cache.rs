@@ -75,6 +75,11 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
         }
     }
 
+    /// Whether the key was not forgotten since the ticket was taken.
+    pub(super) fn is_current(&self, ticket: &Ticket) -> bool {
+        self.inner.lock().generations[ticket.slot] == ticket.generation
+    }
+
     /// Keeps what the store said, unless the key was forgotten since the ticket was taken.
     pub(super) fn fill(&self, ticket: Ticket, key: K, value: V) {
         let mut inner = self.inner.lock();

@@ -116,6 +116,21 @@ impl std::fmt::Debug for Directory {
     }
 }
 
+/// Tells whether a standing may have changed since it was looked at.
+#[derive(Debug)]
+pub struct Watch {
+    directory: Arc<Directory>,
+    ticket: cache::Ticket,
+}
+
+impl Watch {
+    /// False once the control log has named this standing since the watch began (or, rarely, another one).
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.directory.standings.is_current(&self.ticket)
+    }
+}
+
 impl Directory {
     /// A directory that knows nothing yet.
     #[must_use]
@@ -274,6 +289,16 @@ impl Directory {
         let standing = self.seams.store.standing(room, user).await?;
         self.standings.fill(ticket, key, standing);
         Ok(standing)
+    }
+
+    /// Begins to watch what a user is to a room: take it, then look at their standing, then rely on both for as long as
+    /// [`Watch::holds`].
+    #[must_use]
+    pub fn watch(self: &Arc<Self>, room: RoomId, user: UserId) -> Watch {
+        Watch {
+            directory: Arc::clone(self),
+            ticket: self.standings.ticket(&(room, user)),
+        }
     }
 
     /// A member's read marker. Every join tells it, so a warm room's joins must not read it from the store.

@@ -186,9 +186,10 @@ impl<L: Outlet> RoomState<L> {
         self.ring.extend_back(entries, after);
     }
 
-    /// What a join needs. `now` decides whether a cursor is too old.
+    /// What a join needs. `now` decides whether a cursor is too old; `hopeless`: the store was read for it already and
+    /// the ring could not hold what came.
     #[must_use]
-    pub fn plan(&self, from: JoinFrom, now: Timestamp) -> Plan {
+    pub fn plan(&self, from: JoinFrom, now: Timestamp, hopeless: bool) -> Plan {
         let page = |reset| {
             let count = if reset { limits::JOIN_MESSAGES } else { from.latest };
             if self.ring.has_latest(count) {
@@ -210,6 +211,9 @@ impl<L: Outlet> RoomState<L> {
             return page(true);
         }
         let lower = span_before(since);
+        if !self.ring.covers(since) && hopeless {
+            return page(true);
+        }
         if !self.ring.covers(since) {
             // The span comes too: an acknowledgement that overtook other messages may have moved the cursor past them.
             return Plan::NeedsEvents { after: lower };
