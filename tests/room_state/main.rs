@@ -374,6 +374,28 @@ proptest! {
     }
 }
 
+#[test]
+fn a_slow_joiner_keeps_its_place_when_older_events_are_read_from_the_store() {
+    let mut world = World::new(10);
+    world.join(1, false, 50);
+    world.join(2, false, 50);
+    world.send(1, 3, 1);
+    world.absorb(2);
+    let cursor = Some(world.readers[2].1.cursor.clone().expect("it heard the messages"));
+    world.change(0, true);
+    world.send(1, 1, 1);
+    world.restart();
+    world.readers[2].1.cursor = cursor;
+    // One asks for the latest messages and takes none of them yet.
+    world.step(&Step::Fill { reader: 0 });
+    world.join(0, false, 2);
+    // The other's cursor makes the room read the edit, which lies between the messages that are here.
+    world.join(2, true, 50);
+    world.drain(0);
+    let seen = &world.readers[0].1;
+    assert_eq!((seen.told.len(), seen.live), (2, true));
+}
+
 /// A room of so many live readers, and a burst for them.
 fn crowd(count: usize) -> u64 {
     let mut world = World::new(100);
