@@ -1,6 +1,6 @@
 // Rooms: find, change the title, archive, open again, delete.
 
-import { useInfiniteQuery } from '@tanstack/react-query';
+import { keepPreviousData, useInfiniteQuery } from '@tanstack/react-query';
 import { type FormEvent, useId, useState } from 'react';
 import { Dialog } from '../ui/parts/dialog';
 import { useSettled } from '../ui/parts/hooks';
@@ -55,6 +55,8 @@ export function Rooms() {
   const query = useInfiniteQuery({
     queryKey: ['rooms', q],
     queryFn: ({ pageParam }) => api.adminRooms<AdminRooms>({ q: q || null, after: pageParam, limit: PAGE }),
+    // A row that fits the next search too stays where it is, with the menu that is open at it.
+    placeholderData: keepPreviousData,
     initialPageParam: null as string | null,
     getNextPageParam: (page) => (page.has_more ? page.rooms.at(-1)?.id : undefined),
   });

@@ -1,6 +1,6 @@
 // Accounts: find, filter, disable, enable, make and unmake superusers, end sessions.
 
-import { useInfiniteQuery } from '@tanstack/react-query';
+import { keepPreviousData, useInfiniteQuery } from '@tanstack/react-query';
 import { useState } from 'react';
 import { useSettled } from '../ui/parts/hooks';
 import { type Act, useActs } from './acts';
@@ -53,6 +53,8 @@ export function Users({ me }: { readonly me: string }) {
   const query = useInfiniteQuery({
     queryKey: ['users', q, filter],
     queryFn: ({ pageParam }) => api.adminUsers<Accounts>({ q: q || null, filter, after: pageParam, limit: PAGE }),
+    // A row that fits the next search too stays where it is, with the menu that is open at it.
+    placeholderData: keepPreviousData,
     initialPageParam: null as string | null,
     getNextPageParam: (page) => (page.has_more ? page.users.at(-1)?.username : undefined),
   });

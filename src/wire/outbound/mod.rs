@@ -2,11 +2,15 @@
 //!
 //! A frame that many sockets get is encoded once and its bytes are shared; nothing here knows sockets.
 
+mod notice;
+mod view;
+
 use serde::Serialize;
 
-use crate::model::{
-    Author, ConnectionId, Event, EventId, EventKind, Message, Name, Role, Room, RoomId, RoomKind, Timestamp, UserId,
-};
+use crate::model::{ConnectionId, Event, EventId, EventKind, Name, Role, Room, RoomId, RoomKind, Timestamp, UserId};
+
+pub use notice::{InboxView, Notice};
+pub use view::{MessageView, PresenceView};
 
 /// A room as frames name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,71 +39,6 @@ pub enum Ref {
     /// A text of at most 64 characters.
     Text(Box<str>),
 }
-
-/// A message as frames and HTTP answers show it.
-#[derive(Debug, Clone, Serialize)]
-pub struct MessageView<'a> {
-    /// The room's name, or the id of a direct conversation.
-    pub room: &'a str,
-    /// The room's id.
-    pub room_id: RoomId,
-    /// The message's id.
-    pub id: EventId,
-    /// The author's name.
-    pub author: &'a str,
-    /// The author's id.
-    pub author_id: UserId,
-    /// The text; empty if it was deleted.
-    pub message: &'a str,
-    /// When it was sent.
-    pub at: Timestamp,
-    /// The message it answers.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reply_to: Option<EventId>,
-    /// Members named in it.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub mentions: &'a [UserId],
-    /// When it was last edited.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub edited_at: Option<Timestamp>,
-    /// It was removed.
-    #[serde(skip_serializing_if = "is_false")]
-    pub deleted: bool,
-    /// It belongs earlier than where it arrives.
-    #[serde(skip_serializing_if = "is_false")]
-    pub late: bool,
-    /// The position for the cursor, if it is not the id.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub event_id: Option<EventId>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
-fn is_false(value: &bool) -> bool {
-    !*value
-}
-
-impl<'a> MessageView<'a> {
-    /// The view of a message of the room with this label.
-    #[must_use]
-    pub fn new(label: &'a str, message: &'a Message) -> Self {
-        Self {
-            room: label,
-            room_id: message.room,
-            id: message.id,
-            author: message.author.name.as_str(),
-            author_id: message.author.id,
-            message: &message.body,
-            at: message.at(),
-            reply_to: message.reply_to,
-            mentions: &message.mentions,
-            edited_at: message.edited_at,
-            deleted: message.deleted_at.is_some(),
-            late: false,
-            event_id: None,
-        }
-    }
-}
-
 /// What the server lets clients do.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct LimitsView {
@@ -352,239 +291,6 @@ pub enum Outbound<'a> {
         room: Option<&'a str>,
     },
 }
-
-/// The two shapes of `presence`.
-#[derive(Debug, Clone, Serialize)]
-#[serde(untagged)]
-pub enum PresenceView<'a> {
-    /// In a room.
-    Room {
-        /// The room.
-        room: &'a str,
-        /// Its id.
-        room_id: RoomId,
-        /// How many people are here now.
-        count: u64,
-        /// Who came; absent in a crowd.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        joined: Option<&'a [Name]>,
-        /// Who went; absent in a crowd.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        left: Option<&'a [Name]>,
-    },
-    /// Of the other person of a direct conversation.
-    Person {
-        /// The room.
-        room: &'a str,
-        /// Its id.
-        room_id: RoomId,
-        /// Their name.
-        user: &'a Name,
-        /// Their id.
-        user_id: UserId,
-        /// Whether they have a connection.
-        online: bool,
-        /// When they last had one; null if never.
-        last_seen: Option<Timestamp>,
-    },
-}
-
-/// The body of an `inbox` frame.
-#[derive(Debug, Clone, Serialize)]
-pub struct InboxView<'a> {
-    what: &'static str,
-    room: &'a str,
-    room_id: RoomId,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    with: Option<&'a Name>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    with_id: Option<UserId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    role: Option<Role>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    by: Option<&'a Name>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    by_id: Option<UserId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    title: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kind: Option<RoomKind>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    archived: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<EventId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    author: Option<&'a Name>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    author_id: Option<UserId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'a str>,
-}
-
-/// Something that concerns one user, wherever they are connected.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Notice {
-    /// Somebody opened a conversation with them.
-    Direct {
-        /// The conversation.
-        room: RoomId,
-        /// Who.
-        with: Author,
-    },
-    /// They joined a room on another connection.
-    Joined {
-        /// The room.
-        room: RoomRef,
-        /// Their role.
-        role: Role,
-    },
-    /// Somebody made them a member.
-    Invited {
-        /// The room.
-        room: RoomRef,
-        /// Their role.
-        role: Role,
-        /// Who did.
-        by: Author,
-    },
-    /// Their role changed.
-    Role {
-        /// The room.
-        room: RoomRef,
-        /// The new one.
-        role: Role,
-    },
-    /// They left.
-    Left(RoomRef),
-    /// They were thrown out.
-    Kicked(RoomRef),
-    /// They were banned.
-    Banned(RoomRef),
-    /// A ban was lifted.
-    Unbanned(RoomRef),
-    /// A room of theirs changed.
-    Changed {
-        /// The room.
-        room: RoomRef,
-        /// Its title now.
-        title: String,
-        /// Its kind now.
-        kind: RoomKind,
-        /// Read-only now.
-        archived: bool,
-    },
-    /// Somebody named them.
-    Mention {
-        /// The room.
-        room: RoomRef,
-        /// The message.
-        id: EventId,
-        /// Who wrote it.
-        author: Author,
-        /// The text.
-        message: String,
-    },
-    /// Their read marker moved.
-    Read {
-        /// The room.
-        room: RoomRef,
-        /// To where.
-        id: EventId,
-    },
-}
-
-impl Notice {
-    /// The frame's JSON.
-    #[must_use]
-    pub fn to_json(&self) -> Vec<u8> {
-        let direct_label;
-        let view = match self {
-            Self::Direct { room, with } => {
-                direct_label = RoomRef {
-                    id: *room,
-                    label: room.to_string(),
-                };
-                InboxView {
-                    with: Some(&with.name),
-                    with_id: Some(with.id),
-                    ..InboxView::blank("direct", &direct_label)
-                }
-            }
-            Self::Joined { room, role } => InboxView {
-                role: Some(*role),
-                ..InboxView::blank("joined", room)
-            },
-            Self::Invited { room, role, by } => InboxView {
-                role: Some(*role),
-                by: Some(&by.name),
-                by_id: Some(by.id),
-                ..InboxView::blank("invited", room)
-            },
-            Self::Role { room, role } => InboxView {
-                role: Some(*role),
-                ..InboxView::blank("role", room)
-            },
-            Self::Left(room) => InboxView::blank("left", room),
-            Self::Kicked(room) => InboxView::blank("kicked", room),
-            Self::Banned(room) => InboxView::blank("banned", room),
-            Self::Unbanned(room) => InboxView::blank("unbanned", room),
-            Self::Changed {
-                room,
-                title,
-                kind,
-                archived,
-            } => InboxView {
-                title: Some(title),
-                kind: Some(*kind),
-                archived: Some(*archived),
-                ..InboxView::blank("changed", room)
-            },
-            Self::Mention {
-                room,
-                id,
-                author,
-                message,
-            } => InboxView {
-                id: Some(*id),
-                author: Some(&author.name),
-                author_id: Some(author.id),
-                message: Some(message),
-                ..InboxView::blank("mention", room)
-            },
-            Self::Read { room, id } => {
-                return to_json(&Outbound::Read {
-                    room: &room.label,
-                    room_id: room.id,
-                    id: *id,
-                });
-            }
-        };
-        to_json(&Outbound::Inbox(view))
-    }
-}
-
-impl<'a> InboxView<'a> {
-    fn blank(what: &'static str, room: &'a RoomRef) -> Self {
-        Self {
-            what,
-            room: &room.label,
-            room_id: room.id,
-            with: None,
-            with_id: None,
-            role: None,
-            by: None,
-            by_id: None,
-            title: None,
-            kind: None,
-            archived: None,
-            id: None,
-            author: None,
-            author_id: None,
-            message: None,
-        }
-    }
-}
-
 /// A frame's JSON.
 #[must_use]
 pub fn to_json(frame: &Outbound<'_>) -> Vec<u8> {
@@ -622,10 +328,10 @@ pub fn event_json(label: &str, room: RoomId, event: &Event) -> Vec<u8> {
         }),
     }
 }
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Author, Message};
 
     fn message() -> Message {
         Message {
@@ -674,30 +380,5 @@ mod tests {
         assert_eq!(json["late"], true);
         assert_eq!(json["event_id"], id.to_string());
         assert_eq!(json["id"], message.id.to_string());
-    }
-
-    #[test]
-    fn notices_carry_their_word() {
-        let room = RoomRef {
-            id: RoomId::random(),
-            label: "lobby".into(),
-        };
-        let json: serde_json::Value = serde_json::from_slice(
-            &Notice::Role {
-                room: room.clone(),
-                role: Role::Moderator,
-            }
-            .to_json(),
-        )
-        .unwrap();
-        assert_eq!(
-            json,
-            serde_json::json!({"type": "inbox", "what": "role", "room": "lobby",
-            "room_id": room.id.to_string(), "role": "moderator"})
-        );
-        let id = message().id;
-        let json: serde_json::Value =
-            serde_json::from_slice(&Notice::Read { room: room.clone(), id }.to_json()).unwrap();
-        assert_eq!(json["type"], "read");
     }
 }

@@ -1,0 +1,6 @@
+//! The readers and writers of JSON frames, taken from the server's sources by path.
+
+#[path = "../src/wire/inbound.rs"]
+pub mod inbound;
+#[path = "../src/wire/outbound/mod.rs"]
+pub mod outbound;
