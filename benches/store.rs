@@ -84,6 +84,7 @@ fn appends(c: &mut Criterion) {
                         author: b.author.clone(),
                         body: "x".repeat(64),
                         nonce: Nonce::parse(&format!("{:032x}", rand::random::<u128>())),
+                        retry: false,
                         reply_to: None,
                         mentions: Vec::new(),
                     }])

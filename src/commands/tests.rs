@@ -139,6 +139,7 @@ async fn fill(config: &Config) {
         },
         body: body.to_owned(),
         nonce: nonce.and_then(Nonce::parse),
+        retry: false,
         reply_to: None,
         mentions: vec![ann.id],
     };
@@ -149,8 +150,7 @@ async fn fill(config: &Config) {
     ];
     let mut ids = Vec::new();
     for appended in store.append(batch).await {
-        let (crate::store::Appended::Fresh(message) | crate::store::Appended::Repeated(message)) = appended.unwrap();
-        ids.push(message.id);
+        ids.push(appended.unwrap().message.id);
     }
     store.set_read_marker(room.id, ann.id, ids[0]).await.unwrap();
     let change = |message, kind| Change {
@@ -231,6 +231,7 @@ async fn an_archive_carries_everything_there_and_back() {
         },
         body: "next".to_owned(),
         nonce: None,
+        retry: false,
         reply_to: None,
         mentions: vec![],
     };

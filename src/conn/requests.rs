@@ -90,10 +90,18 @@ pub(super) async fn serve(on: &mut Connection, request: Request) {
         Command::Send {
             message,
             nonce,
-            retry: _,
+            retry,
             reply_to,
             ..
-        } => send(on, room.as_deref(), (message, nonce, reply_to), reference.clone()).await,
+        } => {
+            let said = Said {
+                body: message,
+                nonce,
+                retry,
+                reply_to,
+            };
+            send(on, room.as_deref(), said, reference.clone()).await
+        }
         Command::Join { from, .. } => join(on, room.as_deref(), from, reference.clone()).await,
         Command::Unsubscribe { .. } => unsubscribe(on, room.as_deref(), reference.clone()).await,
         Command::Leave { .. } => leave(on, room.as_deref(), reference.as_ref()).await,
@@ -142,12 +150,21 @@ async fn room_of(on: &Connection, named: Option<&str>) -> Result<Arc<Room>, Fail
     Ok(on.gate.directory.room_by_id(on.rooms[at].room.id).await?)
 }
 
-async fn send(
-    on: &mut Connection,
-    named: Option<&str>,
-    (body, nonce, reply_to): (String, Option<Nonce>, Option<EventId>),
-    reference: Option<Ref>,
-) -> Result<(), Failure> {
+/// What a send says.
+struct Said {
+    body: String,
+    nonce: Option<Nonce>,
+    retry: bool,
+    reply_to: Option<EventId>,
+}
+
+async fn send(on: &mut Connection, named: Option<&str>, said: Said, reference: Option<Ref>) -> Result<(), Failure> {
+    let Said {
+        body,
+        nonce,
+        retry,
+        reply_to,
+    } = said;
     let at = joined_at(on, named)?;
     if let Verdict::RetryAfter(wait) = on.bucket.take(Instant::now()) {
         return Err(Failure {
@@ -171,6 +188,7 @@ async fn send(
         author,
         body,
         nonce,
+        retry,
         reply_to,
         mentions,
     };

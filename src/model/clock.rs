@@ -3,6 +3,10 @@
 //! A new id is greater than every id that this clock has issued or observed, so a reply sorts after its cause although
 //! the clocks of nodes differ, and a clock that is set back never makes history run backwards.
 
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
 use super::id::EventId;
 use super::timestamp::Timestamp;
 
@@ -25,7 +29,7 @@ impl WallClock for SystemTime {
     }
 }
 
-/// Issues event ids that only grow. Owned by one thread; share it behind a lock where several issue.
+/// Issues event ids that only grow. Owned by one thread; [`SharedClock`] is for several.
 #[derive(Debug, Clone, Default)]
 pub struct HybridClock {
     millis: u64,
@@ -48,6 +52,12 @@ impl HybridClock {
         }
     }
 
+    /// Whether everything this clock issues from now on is greater than `id` anyway.
+    #[must_use]
+    pub fn is_past(&self, id: EventId) -> bool {
+        (self.millis, self.counter) >= (id.timestamp().millis(), id.counter())
+    }
+
     /// The next id: at wall time if that is ahead of everything seen, else just after it.
     pub fn next(&mut self, wall: Timestamp, attempt_hash: u64) -> EventId {
         if wall.millis() > self.millis {
@@ -58,6 +68,48 @@ impl HybridClock {
             (self.millis, self.counter) = (self.millis + 1, 0);
         }
         EventId::new(self.millis, self.counter, attempt_hash)
+    }
+}
+
+/// The one hybrid clock of a node, shared by all that issue or meet ids: the store, which names what it writes, and the
+/// rooms, which hear the ids of other nodes. The lock is held for a few instructions.
+pub struct SharedClock {
+    clock: Mutex<HybridClock>,
+    wall: Arc<dyn WallClock>,
+}
+
+impl SharedClock {
+    /// A clock that has seen nothing yet, over the node's wall clock.
+    #[must_use]
+    pub fn new(wall: Arc<dyn WallClock>) -> Self {
+        Self {
+            clock: Mutex::new(HybridClock::new()),
+            wall,
+        }
+    }
+
+    /// What the wall clock says.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.wall.now()
+    }
+
+    /// The next id; greater than all that were issued or observed.
+    #[must_use]
+    pub fn next(&self, attempt_hash: u64) -> EventId {
+        let wall = self.wall.now();
+        self.clock.lock().next(wall, attempt_hash)
+    }
+
+    /// Folds in an id that was received or read; see [`HybridClock::observe`].
+    pub fn observe(&self, id: EventId) {
+        self.clock.lock().observe(id);
+    }
+
+    /// Whether the next id would be greater than this one without its being observed first.
+    #[must_use]
+    pub fn is_past(&self, id: EventId) -> bool {
+        self.clock.lock().is_past(id)
     }
 }
 
@@ -100,6 +152,32 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_shared_clock_issues_each_id_once_whoever_asks() {
+        struct Still;
+        impl WallClock for Still {
+            fn now(&self) -> Timestamp {
+                Timestamp::from_millis(7)
+            }
+        }
+        let shared = Arc::new(SharedClock::new(Arc::new(Still)));
+        let foreign = EventId::new(9, 3, 5);
+        shared.observe(foreign);
+        assert!(shared.is_past(foreign));
+        assert!(!shared.is_past(EventId::new(9, 4, 0)));
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let shared = Arc::clone(&shared);
+                std::thread::spawn(move || (0..1_000).map(|_| shared.next(1)).collect::<Vec<_>>())
+            })
+            .collect();
+        let mut ids: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        assert!(ids.iter().all(|id| *id > foreign));
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 4_000);
     }
 
     #[test]

@@ -75,6 +75,8 @@ pub struct NewMessage {
     pub body: String,
     /// The client's nonce, if it gave one.
     pub nonce: Option<Nonce>,
+    /// The client says that it has sent this nonce before: only then a store has to look for an earlier attempt.
+    pub retry: bool,
     /// The message it answers: the new id will be greater.
     pub reply_to: Option<EventId>,
     /// Members named in it.

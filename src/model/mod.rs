@@ -12,7 +12,7 @@ pub mod room;
 pub mod timestamp;
 pub mod user;
 
-pub use clock::{HybridClock, SystemTime, WallClock};
+pub use clock::{HybridClock, SharedClock, SystemTime, WallClock};
 pub use id::{BootId, ConnectionId, EventId, RoomId, UserId};
 pub use message::{Author, Change, ChangeKind, Event, EventKind, Message, NewMessage, Nonce};
 pub use name::Name;

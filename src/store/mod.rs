@@ -6,8 +6,12 @@
 //! - *visible*: a read that begins after a write returned sees it.
 //! - *ordered*: the messages of one `append` get ascending ids in the order given, greater than every id of earlier
 //!   appends to that room that had returned, and greater than the `reply_to` of each.
-//! - *nonce*: an append with a nonce that its author used within a day gives the first attempt's message back as
-//!   `Repeated` and stores nothing; with another room or body it is `NonceReused`.
+//! - *nonce*: an append that says it is a retry, with a nonce that its author used within a day, gives the first
+//!   attempt's message back as not `fresh` and adds no message; with another room or body it is `NonceReused`. A nonce
+//!   used again without saying so may be answered the same way (SQLite does) or store another message (a cluster does,
+//!   which spares every first attempt a read).
+//! - *late*: a message that became durable more than `limits::LATE_AFTER` after its id was made is answered with a
+//!   `late` event, which is stored and stands where readers who are further find it.
 //! - *sticky*: the highest event wins an edit; a deletion is never undone, whatever comes after it.
 //! - *names*: names of users and of rooms are unique without case, also when two ask at once.
 //! - *marker*: a read marker never moves back.
@@ -59,11 +63,35 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What became of an appended message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Appended {
-    /// It was stored now.
-    Fresh(Message),
-    /// An earlier attempt had stored it.
-    Repeated(Message),
+pub struct Appended {
+    /// The message, with the id by which it is stored.
+    pub message: Message,
+    /// It was stored now; if not, an earlier attempt had named it.
+    pub fresh: bool,
+    /// The `late` event that tells of it, where it became durable more than `limits::LATE_AFTER` after its id was made.
+    pub late: Option<EventId>,
+}
+
+impl Appended {
+    /// A message that was stored now, in time.
+    #[must_use]
+    pub const fn fresh(message: Message) -> Self {
+        Self {
+            message,
+            fresh: true,
+            late: None,
+        }
+    }
+
+    /// A message that an earlier attempt had named.
+    #[must_use]
+    pub const fn repeated(message: Message) -> Self {
+        Self {
+            message,
+            fresh: false,
+            late: None,
+        }
+    }
 }
 
 /// A range of a room's messages. Bounds are exclusive.

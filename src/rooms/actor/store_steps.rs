@@ -153,8 +153,7 @@ impl Actor {
         let mut batch = Vec::with_capacity(results.len());
         for (send, result) in under_way.sends.into_iter().zip(results) {
             let (message, fresh) = match result {
-                Ok(Appended::Fresh(message)) => (message, true),
-                Ok(Appended::Repeated(message)) => (message, false),
+                Ok(Appended { message, fresh, .. }) => (message, fresh),
                 Err(error) => {
                     if !under_way.told {
                         let error = crate::rooms::directory::Error::from(error);

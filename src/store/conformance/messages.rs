@@ -121,9 +121,8 @@ pub async fn ordered(subject: &dyn Subject) -> anyhow::Result<()> {
     let batch = bodies.iter().map(|body| scene.says(&scene.ann, body)).collect();
     let mut said = Vec::new();
     for (result, body) in scene.store.append(batch).await.into_iter().zip(&bodies) {
-        let Appended::Fresh(message) = result? else {
-            anyhow::bail!("a first attempt is a repetition")
-        };
+        let Appended { message, fresh, .. } = result?;
+        ensure!(fresh, "a first attempt is a repetition");
         ensure!(message.body == *body, "results are not in the order given");
         said.push(message);
     }
@@ -186,22 +185,26 @@ pub async fn nonce(subject: &dyn Subject) -> anyhow::Result<()> {
         ..scene.says(&scene.ann, "hi")
     };
     let first = scene.say(new.clone()).await?;
+    let new = NewMessage { retry: true, ..new };
     for _ in 0..2 {
         let again = scene.append(new.clone()).await?;
         ensure!(
-            again == Appended::Repeated(first.clone()),
+            again == Appended::repeated(first.clone()),
             "a retry answers {again:?}, not {first:?}"
         );
     }
     scene.store.change(edit(&first, "edited since")).await?;
-    let Appended::Repeated(again) = scene.append(new.clone()).await? else {
-        anyhow::bail!("a retry after an edit is a new message")
-    };
-    ensure!(again.id == first.id, "a retry after an edit answers another message");
+    let again = scene.append(new.clone()).await?;
+    ensure!(!again.fresh, "a retry after an edit is a new message");
+    ensure!(
+        again.message.id == first.id,
+        "a retry after an edit answers another message"
+    );
     ensure!(scene.history().await?.len() == 1, "a retry stored something");
 
     let other_author = NewMessage {
         nonce: parse_nonce("n-1"),
+        retry: true,
         ..scene.says(&scene.bob, "hi")
     };
     ensure!(

@@ -135,6 +135,7 @@ impl Scene {
             },
             body: body.into(),
             nonce: None,
+            retry: false,
             reply_to: None,
             mentions: Vec::new(),
         }
@@ -142,10 +143,9 @@ impl Scene {
 
     /// Appends one message that must be fresh.
     async fn say(&self, new: NewMessage) -> anyhow::Result<Message> {
-        match self.append(new).await? {
-            Appended::Fresh(message) => Ok(message),
-            Appended::Repeated(message) => anyhow::bail!("{message:?} is said to be a repetition"),
-        }
+        let appended = self.append(new).await?;
+        ensure!(appended.fresh, "{appended:?} is said to be a repetition");
+        Ok(appended.message)
     }
 
     /// Appends one message.

@@ -5,7 +5,7 @@ use anyhow::{Context, ensure};
 use super::messages::ids;
 use super::{AT, Scene, Subject, fresh_name, new_user, parse_nonce, user};
 use crate::model::{NewMessage, Role, Standing};
-use crate::store::{Appended, Error, Invite, Range};
+use crate::store::{Error, Invite, Range};
 
 /// Where an error is answered, nothing changed. Whether there is an error is for the other clauses to say.
 pub async fn refused(subject: &dyn Subject) -> anyhow::Result<()> {
@@ -20,6 +20,7 @@ pub async fn refused(subject: &dyn Subject) -> anyhow::Result<()> {
     let before = scene.history().await?.len();
     let reused = NewMessage {
         nonce: parse_nonce("n-1"),
+        retry: true,
         ..scene.says(&scene.ann, "ho")
     };
     let stored = usize::from(scene.append(reused).await.is_ok());
@@ -88,7 +89,7 @@ async fn nothing_is_half_stored_when_full(subject: &dyn Subject, scene: &Scene) 
             .await
             .pop()
         {
-            Some(Ok(Appended::Fresh(message))) => stored.push(message.id),
+            Some(Ok(appended)) if appended.fresh => stored.push(appended.message.id),
             Some(Err(Error::Refused(_))) => refused += 1,
             Some(Err(Error::UnknownOutcome(_))) => unknown += 1,
             other => anyhow::bail!("append {nth} to a full storage answers {other:?}"),

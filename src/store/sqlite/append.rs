@@ -71,7 +71,7 @@ fn append_one(db: &Connection, ids: &mut Ids, new: NewMessage) -> Result<Appende
     };
     let id = ids.next(hash);
     if insert(db, id, &new)? {
-        return Ok(Appended::Fresh(fresh(id, new)));
+        return Ok(Appended::fresh(fresh(id, new)));
     }
     let Some(earlier) = by_nonce(db, &new)? else {
         return Err(Error::Damaged(
@@ -81,13 +81,13 @@ fn append_one(db: &Connection, ids: &mut Ids, new: NewMessage) -> Result<Appende
     if now(ids).since(earlier.at()) >= limits::NONCE_KEPT {
         forget_nonce(db, &earlier)?;
         return match insert(db, id, &new)? {
-            true => Ok(Appended::Fresh(fresh(id, new))),
+            true => Ok(Appended::fresh(fresh(id, new))),
             false => Err(Error::Damaged("a nonce is taken, but was just forgotten".into())),
         };
     }
     // The body may have been edited since, so it is the hash in the id that tells what the first attempt said.
     if earlier.room == new.room && earlier.id.attempt_hash() == id.attempt_hash() {
-        Ok(Appended::Repeated(earlier))
+        Ok(Appended::repeated(earlier))
     } else {
         Err(Error::NonceReused)
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::SqliteStore;
 use crate::model::message::Author;
 use crate::model::{Name, NewMessage, RoomId, SystemTime, UserId};
-use crate::store::{Appended, Error, MessageStore, Range, Store};
+use crate::store::{Error, MessageStore, Range, Store};
 
 /// Set in the process that is traced: where its data goes.
 const CHILD: &str = "NATTER_TEST_SYNC_CHILD";
@@ -29,12 +29,13 @@ async fn append_and_tell(directory: &Path) {
             },
             body: format!("message {nth}"),
             nonce: None,
+            retry: false,
             reply_to: None,
             mentions: Vec::new(),
         };
         match store.append(vec![message]).await.remove(0) {
-            Ok(Appended::Fresh(message)) => {
-                stored.push(message);
+            Ok(appended) if appended.fresh => {
+                stored.push(appended.message);
                 println!("answer {nth}: stored");
             }
             Err(Error::UnknownOutcome(why)) => println!("answer {nth}: unknown: {why}"),

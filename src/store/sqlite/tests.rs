@@ -65,6 +65,7 @@ impl Fixture {
             author: self.author.clone(),
             body: body.into(),
             nonce: nonce.map(|text| Nonce::parse(text).unwrap()),
+            retry: false,
             reply_to: None,
             mentions: Vec::new(),
         }
@@ -77,10 +78,9 @@ impl Fixture {
     }
 
     async fn send(&self, body: &str) -> Message {
-        match self.append(body, None).await.unwrap() {
-            Appended::Fresh(message) => message,
-            Appended::Repeated(message) => panic!("nobody sent {message:?} before"),
-        }
+        let appended = self.append(body, None).await.unwrap();
+        assert!(appended.fresh, "nobody sent {appended:?} before");
+        appended.message
     }
 
     fn stored(&self, id: EventId, body: &str) -> Message {
@@ -152,28 +152,24 @@ async fn a_restarted_store_goes_on_above_its_greatest_id() {
     let back = TestClock::at(START - 3_600_000);
     let store = SqliteStore::open(&f.path, back).unwrap();
     let results = store.append(vec![f.new_message("after", None)]).await;
-    let Ok(Appended::Fresh(after)) = &results[0] else {
-        panic!("{results:?}")
-    };
-    assert!(after.id > audited.id);
+    let after = results[0].as_ref().unwrap();
+    assert!(after.message.id > audited.id);
 }
 
 #[tokio::test]
 async fn a_nonce_may_be_used_again_after_a_day() {
     let f = fixture();
-    let Appended::Fresh(first) = f.append("hi", Some("n1")).await.unwrap() else {
-        panic!("fresh was expected")
-    };
+    let first = f.append("hi", Some("n1")).await.unwrap();
+    assert!(first.fresh);
+    let repeated = |first: Appended| Ok(Appended::repeated(first.message));
     f.clock
         .forward(limits::NONCE_KEPT.checked_sub(Duration::from_millis(1)).unwrap());
-    assert_eq!(f.append("hi", Some("n1")).await, Ok(Appended::Repeated(first.clone())));
+    assert_eq!(f.append("hi", Some("n1")).await, repeated(first.clone()));
     assert_eq!(f.append("other", Some("n1")).await, Err(Error::NonceReused));
     f.clock.forward(Duration::from_millis(1));
-    let Appended::Fresh(second) = f.append("other", Some("n1")).await.unwrap() else {
-        panic!("fresh was expected")
-    };
-    assert!(second.id > first.id);
-    assert_eq!(f.append("other", Some("n1")).await, Ok(Appended::Repeated(second)));
+    let second = f.append("other", Some("n1")).await.unwrap();
+    assert!(second.fresh && second.message.id > first.message.id);
+    assert_eq!(f.append("other", Some("n1")).await, repeated(second));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -186,13 +182,9 @@ async fn attempts_that_overlap_store_one_message() {
     let (mut fresh, mut ids) = (0, Vec::new());
     for attempt in attempts.collect::<Vec<_>>() {
         for result in attempt.await.unwrap() {
-            match result.unwrap() {
-                Appended::Fresh(message) => {
-                    fresh += 1;
-                    ids.push(message.id);
-                }
-                Appended::Repeated(message) => ids.push(message.id),
-            }
+            let appended = result.unwrap();
+            fresh += usize::from(appended.fresh);
+            ids.push(appended.message.id);
         }
     }
     ids.dedup();
@@ -227,7 +219,7 @@ async fn a_full_disk_refuses_appends_and_loses_nothing() {
     let mut refused = 0;
     while refused < 3 {
         match f.append(&"x".repeat(4_000), None).await {
-            Ok(Appended::Fresh(message)) => kept.push(message),
+            Ok(appended) => kept.push(appended.message),
             Err(Error::Refused(_)) => refused += 1,
             other => panic!("{other:?}"),
         }

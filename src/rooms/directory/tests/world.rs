@@ -19,7 +19,7 @@ use crate::presence::local::LocalPresence;
 use crate::rooms::live::Live;
 use crate::sessions::sqlite::SqliteSessions;
 use crate::store::sqlite::SqliteStore;
-use crate::store::{self, Appended, NewUser, Store};
+use crate::store::{self, NewUser, Store};
 use crate::wire::outbound::Notice;
 
 /// Stores changes and writes down notices.
@@ -165,12 +165,11 @@ impl World {
             },
             body: body.into(),
             nonce: None,
+            retry: false,
             reply_to: None,
             mentions: Vec::new(),
         };
-        match self.store.append(vec![message]).await.remove(0).unwrap() {
-            Appended::Fresh(message) | Appended::Repeated(message) => message,
-        }
+        self.store.append(vec![message]).await.remove(0).unwrap().message
     }
 
     pub(crate) async fn standing(&self, room: &Room, user: &User) -> Standing {
