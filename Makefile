@@ -34,5 +34,4 @@ bench: web
 	exec target/release/natter bench $(ARGS)
 
 services:
-	@echo "not built yet: one machine needs no services; NATS, ScyllaDB and Redis come with the cluster" >&2
-	@exit 1
+	scripts/services start

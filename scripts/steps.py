@@ -8,6 +8,7 @@ import sys
 import tempfile
 from dataclasses import dataclass, field
 
+import servers
 import tools
 from tools import ROOT
 
@@ -15,6 +16,8 @@ WEB = ROOT / "web"
 BINARY = ROOT / "target" / "debug" / "natter"
 FUZZ_SECONDS = 15
 NPM = {"npm_config_audit": "false", "npm_config_fund": "false", "npm_config_update_notifier": "false"}
+# What the steps of SERVED, below, run against.
+SERVERS = servers.Background()
 QUIET = {"PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD": "1", "CI": "1"}
 
 
@@ -87,10 +90,16 @@ def clippy(log):
 
 
 def rust(log, extra=()):
-    """Every Rust test, in one build with all features; an ignored test is a skip with its reason."""
+    """Every Rust test, in one build with all features.
+
+    Skips are the ignored tests, with their reasons, and what a test says itself: a line `SKIPPED: name: reason`.
+    """
+    # The servers start while this compiles.
+    tools.run(["cargo", "test", "--locked", "--all-features", "--no-run"], log, {"CARGO_TERM_COLOR": "never"})
+    variables, missing = SERVERS.wait()
     command = ["cargo", "test", "--locked", "--all-features", "--no-fail-fast", *extra]
     begin = log.tell()
-    code = tools.run(command, log, {"CARGO_TERM_COLOR": "never"})
+    code = tools.run(command, log, {"CARGO_TERM_COLOR": "never", **variables})
     with open(log.name, encoding="utf-8", errors="replace") as text:
         text.seek(begin)
         lines = text.read()
@@ -100,7 +109,11 @@ def rust(log, extra=()):
         outcome.failed += int(failed)
     if code != 0 and outcome.failed == 0:
         outcome.failed = 1
-    outcome.skips = [
+    said = re.findall(r"SKIPPED: (.+)$", lines, re.MULTILINE)
+    # Rust knows no skip while running: a test that says so has passed as far as it is concerned.
+    outcome.passed -= len(said)
+    outcome.skips = [f"{variable} is missing: {reason}" for variable, reason in missing.items()] + said
+    outcome.skips += [
         f"{name} is ignored: {reason}"
         for name, reason in re.findall(r"^test (.+?) \.\.\. ignored(?:, (.*))?$", lines, re.MULTILINE)
     ]
@@ -236,6 +249,8 @@ DAILY = {
     "deny": deny,
 }
 SLOW = {"rust-slow": rust_slow, "fuzz-long": fuzz_long}
+# Those that need real servers.
+SERVED = ("rust", "rust-slow")
 
 
 def names(full):

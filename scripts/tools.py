@@ -8,6 +8,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import threading
 import venv
 from pathlib import Path
 
@@ -15,6 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SERVICES = ROOT / ".services"
 LOGS = SERVICES / "logs"
 CARGO_ROOT = SERVICES / "cargo"
+INSTALLING = threading.Lock()
 
 
 class Missing(Exception):
@@ -61,9 +63,10 @@ def install(package):
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         raise Missing(f"the system has no {package}; install it with: sudo apt-get install -y {package}")
     LOGS.mkdir(parents=True, exist_ok=True)
-    with open(LOGS / "apt.log", "ab") as log:
+    with INSTALLING, open(LOGS / "apt.log", "ab") as log:
         env = {"DEBIAN_FRONTEND": "noninteractive"}
-        command = ["apt-get", "install", "-y", "--no-install-recommends", package]
+        # Several threads may come here, and other programs of the system too.
+        command = ["apt-get", "-o", "DPkg::Lock::Timeout=300", "install", "-y", "--no-install-recommends", package]
         if run(command, log, env) != 0:
             run(["apt-get", "update"], log, env)
             if run(command, log, env) != 0:

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 use super::flags::Flags;
-use super::keys::{self, KEYS, OTHER_VARIABLES, PREFIX};
+use super::keys::{self, KEYS, OTHER_VARIABLES, PREFIX, TEST_PREFIX};
 use super::nearest::nearest;
 use super::{Error, FILE_BYTES_MAX};
 
@@ -106,7 +106,7 @@ fn read_variable(
             Ok(text) => found.push((key.name, Raw { text, origin })),
             Err(_) => problems.push(Error::NotText { origin }),
         }
-    } else if !OTHER_VARIABLES.contains(&name) && !is_service_link(name, &value) {
+    } else if !(OTHER_VARIABLES.contains(&name) || name.starts_with(TEST_PREFIX) || is_service_link(name, &value)) {
         let known: Vec<String> = KEYS.iter().map(keys::Key::variable).collect();
         let candidates = known.iter().map(String::as_str).chain(OTHER_VARIABLES);
         problems.push(Error::UnknownVariable {

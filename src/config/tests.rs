@@ -104,6 +104,7 @@ fn unknown_keys_are_named_with_place_and_nearest() {
 fn variables_of_the_surroundings_are_let_be() {
     let env = [
         ("NATTER_SUPERUSER_PASSWORD", "x"),
+        ("NATTER_TEST_NATS", "nats://127.0.0.1:4222"),
         ("NATTER_SERVICE_HOST", "10.0.0.1"),
         ("NATTER_SERVICE_PORT_HTTP", "8080"),
         ("NATTER_PORT", "tcp://10.0.0.1:8080"),
