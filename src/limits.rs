@@ -204,3 +204,44 @@ pub const INVITE_USES_MAX: u32 = 1_000;
 pub const INVITE_DAYS_MAX: u32 = 365;
 /// Minutes that the admin area's curves reach back.
 pub const CURVE_MINUTES: usize = 60;
+/// How often a node tells all others its status.
+pub const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+/// A node whose status frames are silent for this long is in doubt.
+pub const STATUS_SILENCE: Duration = Duration::from_secs(3);
+/// Status frames after which a room written to is still named, while some peer has not heard one of them; beyond it, that
+/// peer repairs all its rooms.
+pub const STATUS_FRAMES_BACK: usize = 120;
+/// Rooms named in one status frame; a node that wrote to more says so, and its peers repair all their rooms.
+pub const STATUS_ROOMS_MAX: usize = 16_384;
+/// Peers named in one status frame; further ones are left out.
+pub const STATUS_PEERS_MAX: usize = 512;
+/// Bytes of one status frame.
+pub const STATUS_BYTES_MAX: usize = 512 * 1024;
+/// Processes that a node counts on, those that went within the hour included; beyond it, rooms are repaired for each
+/// event of an unknown one.
+pub const PUBLISHERS_MAX: usize = 1_024;
+/// Rooms whose publish numbers a node remembers; beyond it the half not written to for longest is forgotten, and peers
+/// repair such a room once.
+pub const PUBLISHED_ROOMS_MAX: usize = 262_144;
+/// How often the machine of doubt and repair looks at the time.
+pub const DOUBT_TICK: Duration = Duration::from_millis(100);
+/// How long a missing publish number may still arrive.
+pub const HOLE_PATIENCE: Duration = Duration::from_millis(200);
+/// Events of one publisher in one room that wait behind a missing number; beyond it they are read from the store.
+pub const PARKED_EVENTS_MAX: usize = 1_024;
+/// How often a room is repaired while something is in doubt.
+pub const REPAIR_INTERVAL: Duration = Duration::from_secs(2);
+/// A room that could not be repaired for this long is held.
+pub const HOLD_AFTER: Duration = Duration::from_secs(10);
+/// How long the mark of a process that went is kept.
+pub const MARK_KEPT: Duration = Duration::from_secs(60 * 60);
+/// Ids that an active room remembers as told; beyond it a repair may tell the oldest again.
+pub const SEEN_IDS_MAX: usize = 65_536;
+/// How far a node's clock may be from the median of all; a node further off refuses sends.
+pub const CLOCK_OFF_MAX: Duration = Duration::from_secs(2);
+/// How far two nodes' clocks may be apart.
+pub const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(4);
+/// How long a peer's clock counts after its last status frame.
+pub const PEER_HEARD: Duration = Duration::from_secs(10);
+/// A lease's life after its last renewal.
+pub const LEASE_LIFE: Duration = Duration::from_secs(10);

@@ -3,6 +3,8 @@
 pub mod actor;
 pub mod counters;
 pub mod directory;
+pub mod doubt;
+pub mod envelope;
 pub mod hub;
 pub mod live;
 pub mod ring;

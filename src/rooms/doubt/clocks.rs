@@ -1,0 +1,81 @@
+//! What time it is in the cluster: the median of the nodes' clocks, ours included, as their status frames tell.
+//!
+//! Kept against elapsed time, so neither a step of our wall clock nor a pause moves it.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use super::Now;
+use crate::limits;
+use crate::model::{BootId, Timestamp};
+
+/// Samples kept of each clock; the greatest of them had the least delay.
+const SAMPLES: usize = 4;
+
+/// What is known of the clocks. A clock is its wall time less our elapsed time, in milliseconds.
+#[derive(Debug)]
+pub(super) struct Clocks {
+    peers: HashMap<BootId, VecDeque<(Duration, i64)>>,
+    own: i64,
+    median: i64,
+}
+
+impl Clocks {
+    pub(super) fn new(now: Now) -> Self {
+        let own = difference(now.wall, now.elapsed);
+        Self {
+            peers: HashMap::new(),
+            own,
+            median: own,
+        }
+    }
+
+    /// A frame of a peer arrived that was made at `clock`.
+    pub(super) fn heard(&mut self, boot: BootId, clock: Timestamp, now: Now) {
+        let samples = self.peers.entry(boot).or_default();
+        samples.truncate(SAMPLES - 1);
+        samples.push_front((now.elapsed, difference(clock, now.elapsed)));
+        self.compare(now);
+    }
+
+    /// Compares anew; what was not heard for a while no longer counts.
+    pub(super) fn compare(&mut self, now: Now) {
+        self.own = difference(now.wall, now.elapsed);
+        self.peers.retain(|_, samples| {
+            samples
+                .front()
+                .is_some_and(|(at, _)| now.elapsed.saturating_sub(*at) <= limits::PEER_HEARD)
+        });
+        let of_peer = |samples: &VecDeque<(Duration, i64)>| samples.iter().map(|(_, clock)| *clock).max();
+        let mut clocks: Vec<i64> = self.peers.values().filter_map(of_peer).collect();
+        clocks.push(self.own);
+        clocks.sort_unstable();
+        let middle = clocks.len() / 2;
+        self.median = if clocks.len() % 2 == 1 {
+            clocks[middle]
+        } else {
+            i64::midpoint(clocks[middle - 1], clocks[middle])
+        };
+    }
+
+    /// The cluster's time.
+    pub(super) fn cluster(&self, elapsed: Duration) -> Timestamp {
+        let millis = self.median.saturating_add(millis(elapsed));
+        Timestamp::from_millis(u64::try_from(millis).unwrap_or_default())
+    }
+
+    /// How far our wall clock is off, if further than it may be.
+    pub(super) fn off(&self, now: Now) -> Option<Duration> {
+        let off = difference(now.wall, now.elapsed).abs_diff(self.median);
+        let off = Duration::from_millis(off);
+        (off > limits::CLOCK_OFF_MAX).then_some(off)
+    }
+}
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn difference(wall: Timestamp, elapsed: Duration) -> i64 {
+    i64::try_from(wall.millis()).unwrap_or(i64::MAX) - millis(elapsed)
+}

@@ -1,0 +1,138 @@
+//! One active room: its floor, its repairs, and what it has told.
+
+use std::time::Duration;
+
+use super::seen::Seen;
+use super::{Mechanisms, Now};
+use crate::limits;
+use crate::model::{EventId, Timestamp};
+
+/// A repair that is under way.
+#[derive(Debug, Clone, Copy)]
+struct Running {
+    began: Duration,
+    /// The same moment in the cluster's time.
+    at: Timestamp,
+    /// It was asked for again meanwhile.
+    again: bool,
+}
+
+/// One active room.
+#[derive(Debug)]
+pub(super) struct Room {
+    /// Everything that the store held at this time was told: when the room became active, or when the last repair that
+    /// succeeded began.
+    covered: Timestamp,
+    /// Up to when everything was told, while it is owed a repair; else that moves with time.
+    floor: Option<Timestamp>,
+    /// Since when it is owed without a repair that began later having succeeded.
+    owed_since: Duration,
+    due: Option<Duration>,
+    running: Option<Running>,
+    held: bool,
+    /// When something last happened in it.
+    pub(super) active: Duration,
+    pub(super) seen: Seen,
+}
+
+impl Room {
+    pub(super) fn new(now: Now, at: Timestamp) -> Self {
+        Self {
+            covered: at,
+            floor: None,
+            owed_since: now.elapsed,
+            due: None,
+            running: None,
+            held: false,
+            active: now.elapsed,
+            seen: Seen::default(),
+        }
+    }
+
+    /// Everything that the store held at this time was told.
+    pub(super) const fn covered(&self) -> Timestamp {
+        self.covered
+    }
+
+    pub(super) const fn floor(&self) -> Option<Timestamp> {
+        self.floor
+    }
+
+    pub(super) const fn held(&self) -> bool {
+        self.held
+    }
+
+    /// Something after `mark` may be missing: a repair is owed, at once.
+    pub(super) fn doubt(&mut self, mark: Timestamp, now: Now) {
+        let floor = mark.max(self.covered);
+        if self.floor.is_none() {
+            self.owed_since = now.elapsed;
+        }
+        self.floor = Some(self.floor.map_or(floor, |before| before.min(floor)));
+        self.request(now);
+    }
+
+    /// Repair now; if a repair is under way, once more after it.
+    pub(super) fn request(&mut self, now: Now) {
+        match &mut self.running {
+            Some(running) => running.again = true,
+            None => self.due = Some(now.elapsed),
+        }
+    }
+
+    /// It became active while something is in doubt: what comes from now on is.
+    pub(super) fn enter_doubt(&mut self, now: Now) {
+        self.floor = Some(self.covered);
+        self.due = Some(now.elapsed + limits::REPAIR_INTERVAL);
+    }
+
+    /// Begins a repair if one is due. Answers after which id the store is to be read.
+    pub(super) fn begin(&mut self, now: Now, at: Timestamp, mechanisms: Mechanisms) -> Option<EventId> {
+        self.due.filter(|due| *due <= now.elapsed)?;
+        if self.running.is_some() {
+            return None;
+        }
+        self.due = None;
+        self.running = Some(Running {
+            began: now.elapsed,
+            at,
+            again: false,
+        });
+        let floor = self.floor.unwrap_or(self.covered);
+        let floor = if mechanisms.floors { floor } else { at };
+        let span = if mechanisms.span {
+            limits::CATCH_UP_SPAN
+        } else {
+            Duration::ZERO
+        };
+        Some(EventId::floor_of(floor.minus(span)))
+    }
+
+    /// A repair has returned. `lasting`: something is still in doubt. Answers whether the room is held no longer.
+    pub(super) fn finish(&mut self, done: bool, lasting: bool, now: Now) -> bool {
+        let Some(Running { began, at, again }) = self.running.take() else {
+            return false;
+        };
+        let next = began + limits::REPAIR_INTERVAL;
+        if !done {
+            self.due = Some(next.max(now.elapsed));
+            return false;
+        }
+        self.covered = self.covered.max(at);
+        (self.floor, self.due) = match (again, lasting) {
+            (true, _) => (Some(self.covered), Some(now.elapsed)),
+            (false, true) => (Some(self.covered), Some(next)),
+            (false, false) => (None, None),
+        };
+        self.owed_since = began;
+        std::mem::take(&mut self.held)
+    }
+
+    /// Whether the room is to be held from now on, since it could not be repaired for too long.
+    pub(super) fn check_held(&mut self, now: Now) -> bool {
+        let overdue = self.floor.is_some() && now.elapsed.saturating_sub(self.owed_since) > limits::HOLD_AFTER;
+        let hold = overdue && !self.held;
+        self.held |= hold;
+        hold
+    }
+}
