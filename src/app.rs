@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 
 use crate::admin::{Checks, Health, Heartbeat, Operators};
 use crate::config::Config;
@@ -103,8 +103,13 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
 /// Opens what holds state and wires it up.
 fn compose(config: &Config) -> anyhow::Result<Parts> {
     let clock: Arc<dyn WallClock> = Arc::new(SystemTime);
-    let store = SqliteStore::open(&config.store_path(), Arc::clone(&clock))?;
-    let sessions = SqliteSessions::open(&config.sessions_path(), Arc::clone(&clock))?;
+    ensure!(
+        config.channel_layer == crate::config::ChannelLayerAt::Local,
+        "this build has no channel layer but local"
+    );
+    let alone = "this build keeps everything on this machine: leave store and sessions at their defaults";
+    let store = SqliteStore::open(&config.store_path().context(alone)?, Arc::clone(&clock))?;
+    let sessions = SqliteSessions::open(&config.sessions_path().context(alone)?, Arc::clone(&clock))?;
     let user_sessions: Arc<dyn UserSessions> = Arc::new(sessions.clone());
     let log = LocalControlLog::new();
     let presence: Arc<dyn Presence> = LocalPresence::new().node();

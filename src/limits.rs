@@ -245,3 +245,5 @@ pub const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(4);
 pub const PEER_HEARD: Duration = Duration::from_secs(10);
 /// A lease's life after its last renewal.
 pub const LEASE_LIFE: Duration = Duration::from_secs(10);
+/// Servers in one address of NATS, ScyllaDB or Redis; more are refused, since the servers name their peers.
+pub const SERVERS_MAX: usize = 64;

@@ -77,9 +77,9 @@ fn check_shows_where_each_value_came_from_and_no_secret() {
     );
     assert!(!folder.path().join("data").exists());
 
-    let refused = run(folder.path(), &["check", "--store", "scylla://me:geheim@db/natter"]);
+    let refused = run(folder.path(), &["check", "--store", "scylla://me:geheim@db"]);
     assert!(
-        !refused.status.success() && err(&refused).contains("not built yet"),
+        !refused.status.success() && err(&refused).contains("did you mean \"scylla://me:***@db/natter\"?"),
         "{}",
         err(&refused)
     );

@@ -35,7 +35,7 @@ pub struct ImportArguments {
 /// # Errors
 /// If there is no store, it can't be read, or the file can't be written.
 pub async fn export(config: &Config, arguments: &ExportArguments) -> anyhow::Result<ExitCode> {
-    let (store, file) = (config.store_path(), arguments.file.clone());
+    let (store, file) = (storage::store_path(config)?, arguments.file.clone());
     ensure!(
         store.exists(),
         "there is no store at {} to export; is --data-dir right?",
@@ -73,7 +73,7 @@ fn write(store: &Path, file: &Path) -> anyhow::Result<u64> {
 pub async fn import(config: &Config, arguments: &ImportArguments) -> anyhow::Result<ExitCode> {
     // Opening it makes the file and its tables.
     storage::open_store(config)?.close().await;
-    let (store, file) = (config.store_path(), arguments.file.clone());
+    let (store, file) = (storage::store_path(config)?, arguments.file.clone());
     let read = move || -> anyhow::Result<u64> {
         let from: Box<dyn Read> = if file == Path::new("-") {
             Box::new(io::stdin().lock())

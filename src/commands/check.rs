@@ -52,9 +52,12 @@ fn findings(config: &Config) -> Vec<(&'static str, Finding)> {
         ("listen", address(config.listen)),
         ("admin-listen", address(config.admin_listen)),
         ("data-dir", directory(&config.data_dir)),
-        ("store", database(&config.store_path(), &["users", "rooms", "messages"])),
+        (
+            "store",
+            database(config.store_path().as_deref(), &["users", "rooms", "messages"]),
+        ),
         ("channel-layer", Finding::Fine("in this process".to_owned())),
-        ("sessions", database(&config.sessions_path(), &["sessions"])),
+        ("sessions", database(config.sessions_path().as_deref(), &["sessions"])),
         ("open files", open_files()),
         ("public-url", public_url(config)),
     ]
@@ -102,7 +105,10 @@ fn directory(path: &Path) -> Finding {
     }
 }
 
-fn database(path: &Path, tables: &[&str]) -> Finding {
+fn database(path: Option<&Path>, tables: &[&str]) -> Finding {
+    let Some(path) = path else {
+        return Finding::Wrong("this build has none on servers".to_owned());
+    };
     if !path.exists() {
         return Finding::Fine(format!("{} will be made at the first start", path.display()));
     }

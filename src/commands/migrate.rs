@@ -16,11 +16,11 @@ use super::storage;
 pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
     let store = storage::open_store(config)?;
     store.ping().await?;
-    println!("store: {} is up to date", config.store_path().display());
+    println!("store: {} is up to date", storage::store_path(config)?.display());
     store.close().await;
     let sessions = storage::open_sessions(config)?;
     sessions.ping().await?;
-    println!("sessions: {} is up to date", config.sessions_path().display());
+    println!("sessions: {} is up to date", storage::sessions_path(config)?.display());
     sessions.close().await;
     Ok(ExitCode::SUCCESS)
 }

@@ -304,7 +304,7 @@ async fn check_changes_nothing_and_finds_what_is_wrong() {
     migrate::run(&config).await.unwrap();
     assert_eq!(check::run(&config).await.unwrap(), ExitCode::SUCCESS);
     std::fs::write(
-        config.store_path(),
+        config.store_path().unwrap(),
         "this is no database, but long enough to be looked at as if it were one",
     )
     .unwrap();

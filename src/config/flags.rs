@@ -1,13 +1,15 @@
 //! The flags of the command line that set keys: made from the table, so that no key is without its flag.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 
 use super::keys::KEYS;
+use super::redacted;
 
 /// What the command line says about the configuration. Flatten it into a command.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Flags {
     /// The file that `--config` names.
     pub file: Option<PathBuf>,
@@ -25,6 +27,13 @@ impl Flags {
             self.values.push((key, text));
         }
         self
+    }
+}
+
+impl fmt::Debug for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let values = self.values.iter().map(|(key, text)| (key, redacted(text)));
+        f.debug_map().entry(&"config", &self.file).entries(values).finish()
     }
 }
 

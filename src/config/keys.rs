@@ -37,7 +37,7 @@ pub const OTHER_VARIABLES: [&str; 4] = [
 ];
 
 /// Every key, in the order in which `check` and the document list them.
-pub const KEYS: [Key; 17] = [
+pub const KEYS: [Key; 34] = [
     Key {
         name: "listen",
         default: "127.0.0.1:8080",
@@ -59,20 +59,122 @@ pub const KEYS: [Key; 17] = [
     Key {
         name: "store",
         default: "sqlite",
-        value: "sqlite | sqlite:PATH",
-        help: "Where messages, rooms and accounts live; sqlite alone is natter.db in the data directory.",
+        value: "sqlite | sqlite:PATH | scylla://HOST:PORT/KEYSPACE",
+        help: "Where messages, rooms and accounts live; sqlite alone is natter.db in the data directory. cassandra:// is the same as scylla://.",
     },
     Key {
         name: "channel-layer",
         default: "local",
-        value: "local",
-        help: "What carries events between nodes; local is this process alone.",
+        value: "local | nats://HOST:PORT",
+        help: "What carries events between nodes; local is this process alone. tls:// is NATS with TLS only.",
     },
     Key {
         name: "sessions",
         default: "sqlite",
-        value: "sqlite | sqlite:PATH",
-        help: "Where sessions live; sqlite alone is sessions.db in the data directory.",
+        value: "sqlite | sqlite:PATH | redis://HOST:PORT",
+        help: "Where sessions live; sqlite alone is sessions.db in the data directory. On Redis also revocations, presence and throttles; rediss:// is with TLS.",
+    },
+    Key {
+        name: "namespace",
+        default: "natter",
+        value: "NAME",
+        help: "What this installation's subjects on NATS and keys on Redis begin with, so that several can share servers; 1 to 32 of a-z, 0-9, - and _.",
+    },
+    Key {
+        name: "nats-creds",
+        default: "",
+        value: "FILE",
+        help: "A file of NATS credentials (JWT and seed).",
+    },
+    Key {
+        name: "nats-nkey",
+        default: "",
+        value: "FILE",
+        help: "A file with the seed of the nkey that logs in to NATS.",
+    },
+    Key {
+        name: "nats-token-file",
+        default: "",
+        value: "FILE",
+        help: "A file whose first line is the token that logs in to NATS.",
+    },
+    Key {
+        name: "nats-ca",
+        default: "",
+        value: "FILE",
+        help: "PEM certificates of the authorities believed for NATS, in place of the system's; TLS is then a must.",
+    },
+    Key {
+        name: "nats-cert",
+        default: "",
+        value: "FILE",
+        help: "This node's PEM certificate for NATS; with nats-key.",
+    },
+    Key {
+        name: "nats-key",
+        default: "",
+        value: "FILE",
+        help: "The key of nats-cert, as PEM.",
+    },
+    Key {
+        name: "cql-password-file",
+        default: "",
+        value: "FILE",
+        help: "A file whose first line is the password for the user in the store's address.",
+    },
+    Key {
+        name: "cql-ca",
+        default: "",
+        value: "FILE",
+        help: "PEM certificates of the authorities believed for ScyllaDB or Cassandra; turns TLS on.",
+    },
+    Key {
+        name: "cql-cert",
+        default: "",
+        value: "FILE",
+        help: "This node's PEM certificate for ScyllaDB or Cassandra; with cql-ca and cql-key.",
+    },
+    Key {
+        name: "cql-key",
+        default: "",
+        value: "FILE",
+        help: "The key of cql-cert, as PEM.",
+    },
+    Key {
+        name: "cql-datacenter",
+        default: "",
+        value: "NAME",
+        help: "The datacenter of ScyllaDB or Cassandra that is near; none takes all servers for near.",
+    },
+    Key {
+        name: "cql-replication",
+        default: "auto",
+        value: "auto | 1 to 9",
+        help: "Copies of each row, used by migrate when it makes the keyspace; auto is 3, or as many as there are servers if fewer.",
+    },
+    Key {
+        name: "redis-password-file",
+        default: "",
+        value: "FILE",
+        help: "A file whose first line is the password for Redis.",
+    },
+    Key {
+        name: "redis-ca",
+        default: "",
+        value: "FILE",
+        help: "PEM certificates of the authorities believed for rediss://, in place of the system's.",
+    },
+    Key {
+        name: "redis-cert",
+        default: "",
+        value: "FILE",
+        help: "This node's PEM certificate for Redis; with redis-key.",
+    },
+    Key {
+        name: "redis-key",
+        default: "",
+        value: "FILE",
+        help: "The key of redis-cert, as PEM.",
     },
     Key {
         name: "public-url",

@@ -5,6 +5,9 @@
 //! each with its key, its place and the nearest right one, so that a start is mended in one go.
 
 mod address;
+mod cluster;
+mod error;
+mod fit;
 mod flags;
 mod keys;
 mod nearest;
@@ -22,6 +25,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use address::{PublicUrl, redacted};
+pub use cluster::{CqlAddress, Credentials, NatsAddress, NatsAuth, RedisAddress, RedisKind, Secret, Server, TlsFiles};
+pub use error::Error;
 pub use flags::Flags;
 pub use keys::{KEYS, Key};
 pub use nearest::nearest;
@@ -33,96 +38,6 @@ use value::Wrong;
 
 /// The largest configuration file, in bytes: far more than all keys need, little enough to read without thought.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
-
-/// What can be wrong with a configuration.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// The file has a key that does not exist.
-    #[error("{origin}: there is no key {key:?}{}", did_you_mean(.meant.as_ref()))]
-    UnknownKey {
-        /// What was given.
-        key: String,
-        /// Where.
-        origin: Origin,
-        /// What was probably meant.
-        meant: Option<String>,
-    },
-    /// A variable looks like one of ours and is none.
-    #[error("variable {name}: there is no such variable{}", did_you_mean(.meant.as_ref()))]
-    UnknownVariable {
-        /// What was given.
-        name: String,
-        /// What was probably meant.
-        meant: Option<String>,
-    },
-    /// A value is not what its key takes.
-    #[error("{origin}: {key} can't be {value:?}: expected {what}{}", did_you_mean(.meant.as_ref()))]
-    BadValue {
-        /// The key.
-        key: &'static str,
-        /// Where the value came from.
-        origin: Origin,
-        /// The value, without secrets.
-        value: String,
-        /// What the key takes.
-        what: String,
-        /// What was probably meant.
-        meant: Option<String>,
-    },
-    /// A value is understood, and nothing serves it yet.
-    #[error("{origin}: {key} = {value:?} is not built yet; what there is: {instead}")]
-    NotBuilt {
-        /// The key.
-        key: &'static str,
-        /// Where the value came from.
-        origin: Origin,
-        /// The value, without secrets.
-        value: String,
-        /// What there is instead.
-        instead: &'static str,
-    },
-    /// A table or something else where a text, number, switch or list belongs.
-    #[error("{origin}: {key} must be a text, a number, true or false, or a list of texts")]
-    NotPlain {
-        /// The key.
-        key: &'static str,
-        /// Where.
-        origin: Origin,
-    },
-    /// A variable that is not UTF-8.
-    #[error("{origin}: its value is not UTF-8")]
-    NotText {
-        /// Where.
-        origin: Origin,
-    },
-    /// The file can't be read.
-    #[error("the configuration file {} can't be read: {why}", .path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        why: String,
-    },
-    /// The file is not TOML.
-    #[error("{origin}: not TOML: {why}")]
-    Syntax {
-        /// Where.
-        origin: Origin,
-        /// What the reader stumbled over.
-        why: String,
-    },
-    /// Several things are wrong.
-    #[error("{}", lines(.0))]
-    Several(Vec<Error>),
-}
-
-fn did_you_mean(meant: Option<&String>) -> String {
-    meant.map_or_else(String::new, |meant| format!("; did you mean {meant:?}?"))
-}
-
-fn lines(errors: &[Error]) -> String {
-    errors.iter().map(Error::to_string).collect::<Vec<_>>().join("\n")
-}
 
 /// Where an SQLite database lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,6 +55,33 @@ impl SqliteFile {
             Self::At(path) => path.clone(),
         }
     }
+}
+
+/// Where messages, rooms and accounts live.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreAt {
+    /// In a file of this node.
+    Sqlite(SqliteFile),
+    /// On ScyllaDB or Cassandra.
+    Cql(CqlAddress),
+}
+
+/// What carries events between nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChannelLayerAt {
+    /// Nothing: this process is alone.
+    Local,
+    /// NATS.
+    Nats(NatsAddress),
+}
+
+/// Where sessions live, and with them revocations, presence and throttles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionsAt {
+    /// In a file of this node; the rest in its memory.
+    Sqlite(SqliteFile),
+    /// On Redis.
+    Redis(RedisAddress),
 }
 
 /// Who may register.
@@ -196,10 +138,14 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// Where embedded storage keeps its files.
     pub data_dir: PathBuf,
-    /// Where messages, rooms and accounts live; [`Config::store_path`] resolves it.
-    pub store: SqliteFile,
-    /// Where sessions live; [`Config::sessions_path`] resolves it.
-    pub sessions: SqliteFile,
+    /// Where messages, rooms and accounts live; [`Config::store_path`] resolves a file.
+    pub store: StoreAt,
+    /// What carries events between nodes.
+    pub channel_layer: ChannelLayerAt,
+    /// Where sessions live; [`Config::sessions_path`] resolves a file.
+    pub sessions: SessionsAt,
+    /// What this installation's names begin with on servers that it shares with others.
+    pub namespace: String,
     /// How people reach the server from outside, if that was said.
     pub public_url: Option<PublicUrl>,
     /// Whose `X-Forwarded-For` is believed.
@@ -265,8 +211,9 @@ impl Config {
         let admin_listen = reader.read("admin-listen", value::address);
         let data_dir = reader.read("data-dir", value::directory);
         let store = reader.read("store", value::store);
-        let layer = reader.read("channel-layer", value::channel_layer);
+        let channel_layer = reader.read("channel-layer", value::channel_layer);
         let sessions = reader.read("sessions", value::sessions);
+        let namespace = reader.read("namespace", value::namespace);
         let public_url = reader.read("public-url", value::public_url);
         let trusted_proxies = reader.read("trusted-proxies", value::networks);
         let registration = reader.read("registration", value::registration);
@@ -278,13 +225,16 @@ impl Config {
         let threads = reader.read("threads", value::threads);
         let log_format = reader.read("log-format", value::log_format);
         let log_filter = reader.read("log-filter", value::log_filter);
-        layer?;
+        let (mut store, mut channel_layer, mut sessions) = (store?, channel_layer?, sessions?);
+        fit::fit(&mut reader, &mut store, &mut channel_layer, &mut sessions);
         Some(Self {
             listen: listen?,
             admin_listen: admin_listen?,
             data_dir: data_dir?,
-            store: store?,
-            sessions: sessions?,
+            store,
+            channel_layer,
+            sessions,
+            namespace: namespace?,
             public_url: public_url?,
             trusted_proxies: trusted_proxies?,
             registration: registration?,
@@ -300,16 +250,22 @@ impl Config {
         })
     }
 
-    /// The store's database file.
+    /// The store's database file; `None` if the store is on servers.
     #[must_use]
-    pub fn store_path(&self) -> PathBuf {
-        self.store.path(&self.data_dir, "natter.db")
+    pub fn store_path(&self) -> Option<PathBuf> {
+        match &self.store {
+            StoreAt::Sqlite(file) => Some(file.path(&self.data_dir, "natter.db")),
+            StoreAt::Cql(_) => None,
+        }
     }
 
-    /// The sessions' database file.
+    /// The sessions' database file; `None` if they are on servers.
     #[must_use]
-    pub fn sessions_path(&self) -> PathBuf {
-        self.sessions.path(&self.data_dir, "sessions.db")
+    pub fn sessions_path(&self) -> Option<PathBuf> {
+        match &self.sessions {
+            SessionsAt::Sqlite(file) => Some(file.path(&self.data_dir, "sessions.db")),
+            SessionsAt::Redis(_) => None,
+        }
     }
 
     /// Every key with the value in force and where it came from, without secrets.
@@ -340,25 +296,17 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn read<T>(&mut self, key: &'static str, parse: fn(&str) -> Result<T, Wrong>) -> Option<T> {
         let raw = self.values.get(key)?;
-        let wrong = match parse(&raw.text) {
+        let Wrong::Expected { what, meant } = match parse(&raw.text) {
             Ok(value) => return Some(value),
             Err(wrong) => wrong,
         };
         let (origin, value) = (raw.origin.clone(), redacted(&raw.text));
-        self.problems.push(match wrong {
-            Wrong::Expected { what, meant } => Error::BadValue {
-                key,
-                origin,
-                value,
-                what,
-                meant,
-            },
-            Wrong::NotBuilt { instead } => Error::NotBuilt {
-                key,
-                origin,
-                value,
-                instead,
-            },
+        self.problems.push(Error::BadValue {
+            key,
+            origin,
+            value,
+            what,
+            meant,
         });
         None
     }

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::flags::Flags;
 use super::keys::{self, KEYS, OTHER_VARIABLES, PREFIX, TEST_PREFIX};
 use super::nearest::nearest;
-use super::{Error, FILE_BYTES_MAX};
+use super::{Error, FILE_BYTES_MAX, redacted};
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,12 +42,18 @@ impl fmt::Display for Origin {
 }
 
 /// The text of one key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Raw {
     /// The text.
     pub text: String,
     /// Where it came from.
     pub origin: Origin,
+}
+
+impl fmt::Debug for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} ({})", redacted(&self.text), self.origin)
+    }
 }
 
 /// The text of every key.

@@ -33,8 +33,8 @@ fn defaults_hold_when_nothing_is_given() {
     let config = Config::load(&Flags::default(), []).unwrap();
     assert_eq!(config.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.admin_listen.to_string(), "127.0.0.1:8081");
-    assert_eq!(config.store_path(), Path::new("./data/natter.db"));
-    assert_eq!(config.sessions_path(), Path::new("./data/sessions.db"));
+    assert_eq!(config.store_path().unwrap(), Path::new("./data/natter.db"));
+    assert_eq!(config.sessions_path().unwrap(), Path::new("./data/sessions.db"));
     assert_eq!(config.session_life, crate::limits::SESSION_LIFE);
     assert!(config.limits);
     assert!(config.public_url.is_none());
@@ -131,7 +131,7 @@ fn bad_values_are_named_with_place_and_nearest() {
         ("log-filter", "inof", "did you mean \"info\"?"),
         ("log-filter", "natter=loud", "expected a level"),
         ("store", "sqlit", "did you mean \"sqlite\"?"),
-        ("store", "sqlite:", "expected sqlite or sqlite:PATH"),
+        ("store", "sqlite:", "expected sqlite, sqlite:PATH or scylla://"),
         ("trusted-proxies", "10.0.0.1/8", "did you mean \"10.0.0.0/8\"?"),
         (
             "public-url",
@@ -149,19 +149,107 @@ fn bad_values_are_named_with_place_and_nearest() {
     }
 }
 
+const CLUSTER: [(&str, &str); 3] = [
+    ("store", "scylla://user:geheim@db1,db2/natter"),
+    ("channel-layer", "nats://user:geheim@n1:4222"),
+    ("sessions", "redis://:geheim@r1:6379/0"),
+];
+
+fn cluster_with(more: &[(&'static str, &'static str)]) -> Flags {
+    flags(None, &[&CLUSTER[..], more].concat())
+}
+
 #[test]
-fn networked_values_are_understood_and_refused_without_their_secrets() {
-    for (key, value) in [
-        ("store", "scylla://user:geheim@db1,db2/natter"),
-        ("channel-layer", "nats://user:geheim@n1:4222"),
-        ("sessions", "redis://:geheim@r1:6379/0"),
+fn a_cluster_is_understood_and_shows_no_secret() {
+    let more = [
+        ("nats-ca", "ca.pem"),
+        ("cql-datacenter", "dc1"),
+        ("cql-replication", "2"),
+    ];
+    let flags = cluster_with(&more);
+    let config = Config::load(&flags, []).unwrap();
+    let StoreAt::Cql(store) = &config.store else {
+        panic!("{:?}", config.store);
+    };
+    assert_eq!((store.datacenter.as_deref(), store.replication), (Some("dc1"), Some(2)));
+    let ChannelLayerAt::Nats(layer) = &config.channel_layer else {
+        panic!("{:?}", config.channel_layer);
+    };
+    assert_eq!(
+        (layer.tls, layer.files.ca.as_deref()),
+        (true, Some(Path::new("ca.pem")))
+    );
+    assert!(config.store_path().is_none() && config.sessions_path().is_none());
+    assert_eq!(config.namespace, "natter");
+    let shown: Vec<String> = config.settings().iter().map(ToString::to_string).collect();
+    let values = sources::gather(&flags, [], &mut Vec::new());
+    let everything = format!("{config:?} {flags:?} {values:?} {shown:?}");
+    assert!(!everything.contains("geheim"), "{everything}");
+    assert!(everything.contains("scylla://user:***@db1,db2/natter"), "{everything}");
+}
+
+#[test]
+fn one_networked_part_serves_one_node() {
+    for (key, value) in [CLUSTER[0], CLUSTER[2]] {
+        assert!(Config::load(&flags(None, &[(key, value)]), []).is_ok(), "{key}");
+    }
+}
+
+#[test]
+fn what_makes_no_cluster_is_refused_with_what_to_do() {
+    let layer = CLUSTER[1];
+    let text = error(None, &[layer], &[]);
+    assert!(
+        text.contains("give --store scylla://HOST:PORT/KEYSPACE as well"),
+        "{text}"
+    );
+    assert!(text.contains("give --sessions redis://HOST:PORT as well"), "{text}");
+    assert_eq!(text.lines().count(), 2, "{text}");
+    for (more, part) in [
+        (&[("nats-creds", "a")][..], "nats-creds is one way too many"),
+        (&[("nats-cert", "a")], "nats-cert needs its key: give --nats-key"),
+        (&[("nats-key", "a")], "give --nats-cert as well"),
+        (
+            &[("cql-password-file", "a")],
+            "and a password in the store's address: keep one",
+        ),
+        (&[("cql-cert", "a"), ("cql-key", "b")], "give --cql-ca as well"),
+        (&[("redis-password-file", "a")], "keep one"),
+        (&[("redis-ca", "a")], "write rediss:// in place of redis://"),
+        (&[("namespace", "a.b")], "expected 1 to 32 of a-z"),
+        (&[("cql-replication", "0")], "expected auto, or a number from 1 to 9"),
+    ] {
+        let text = Config::load(&cluster_with(more), []).unwrap_err().to_string();
+        assert!(text.contains(part) && !text.contains("geheim"), "{text}");
+    }
+    for (key, part) in [
+        ("nats-ca", "give --channel-layer nats://HOST:PORT"),
+        ("cql-ca", "give --store scylla://HOST:PORT/KEYSPACE"),
+        ("redis-key", "give --sessions redis://HOST:PORT"),
+    ] {
+        let text = error(None, &[(key, "a")], &[]);
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn bad_addresses_are_refused_without_their_secrets() {
+    for (key, value, part) in [
+        (
+            "store",
+            "scylla://me:geheim@db",
+            "did you mean \"scylla://me:***@db/natter\"?",
+        ),
+        ("store", "scyla://me:geheim@db/natter", "did you mean \"scylla://\"?"),
+        ("channel-layer", "nats://me:geheim@n1:x", "expected local, or nats://"),
+        (
+            "sessions",
+            "redis://:geheim@a,b",
+            "redis+sentinel:// or redis+cluster://",
+        ),
     ] {
         let text = error(None, &[(key, value)], &[]);
-        assert!(
-            text.contains(&format!("{key} = ")) && text.contains("not built yet"),
-            "{text}"
-        );
-        assert!(!text.contains("geheim"), "{text}");
+        assert!(text.contains(part) && !text.contains("geheim"), "{text}");
     }
 }
 

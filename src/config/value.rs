@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::nearest::nearest;
 use super::network::{InvalidNetwork, Network};
-use super::{LogFormat, PublicUrl, Registration, SqliteFile};
+use super::{ChannelLayerAt, LogFormat, PublicUrl, Registration, SessionsAt, SqliteFile, StoreAt, cluster};
 
 /// Why a text is not a value of its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,13 +18,8 @@ pub enum Wrong {
     Expected {
         /// What the key takes.
         what: String,
-        /// What was probably meant.
+        /// What was probably meant; without secrets.
         meant: Option<String>,
-    },
-    /// It is understood, and nothing serves it yet.
-    NotBuilt {
-        /// What there is instead.
-        instead: &'static str,
     },
 }
 
@@ -77,41 +72,88 @@ pub fn directory(text: &str) -> Result<PathBuf> {
 }
 
 /// The store's address.
-pub fn store(text: &str) -> Result<SqliteFile> {
-    sqlite_or(text, &["scylla", "cassandra"])
+pub fn store(text: &str) -> Result<StoreAt> {
+    match text.split_once("://") {
+        Some(("scylla" | "cassandra", _)) => cluster::cql(text).map(StoreAt::Cql),
+        _ => sqlite(text, &["sqlite", "scylla", "cassandra"], "scylla://HOST:PORT/KEYSPACE").map(StoreAt::Sqlite),
+    }
 }
 
 /// The sessions' address.
-pub fn sessions(text: &str) -> Result<SqliteFile> {
-    sqlite_or(text, &["redis", "rediss"])
+pub fn sessions(text: &str) -> Result<SessionsAt> {
+    match text.split_once("://") {
+        Some((scheme, _)) if scheme.starts_with("redis") => cluster::redis(text).map(SessionsAt::Redis),
+        _ => sqlite(text, &["sqlite", "redis", "rediss"], "redis://HOST:PORT").map(SessionsAt::Sqlite),
+    }
 }
 
-fn sqlite_or(text: &str, later: &[&str]) -> Result<SqliteFile> {
+fn sqlite(text: &str, schemes: &[&str], networked: &str) -> Result<SqliteFile> {
     if text == "sqlite" {
         return Ok(SqliteFile::InDataDir);
     }
-    if let Some(path) = text.strip_prefix("sqlite:").filter(|path| !path.is_empty()) {
+    // Two slashes are an address's, and no database lies in the root's root.
+    let path = text
+        .strip_prefix("sqlite:")
+        .filter(|path| !path.is_empty() && !path.starts_with("//"));
+    if let Some(path) = path {
         return Ok(SqliteFile::At(PathBuf::from(path)));
     }
     let (scheme, _) = text.split_once(':').unwrap_or((text, ""));
-    if later.contains(&scheme) {
-        return Err(Wrong::NotBuilt {
-            instead: "sqlite or sqlite:PATH",
-        });
-    }
     Err(Wrong::Expected {
-        what: "sqlite or sqlite:PATH".to_owned(),
-        meant: nearest(scheme, ["sqlite"]).map(str::to_owned),
+        what: format!("sqlite, sqlite:PATH or {networked}"),
+        meant: nearest(scheme, schemes.iter().copied()).map(|scheme| match scheme {
+            "sqlite" => scheme.to_owned(),
+            scheme => format!("{scheme}://"),
+        }),
     })
 }
 
-/// The channel layer's address; only the in-process one exists.
-pub fn channel_layer(text: &str) -> Result<()> {
-    let (scheme, _) = text.split_once(':').unwrap_or((text, ""));
-    if scheme == "nats" || scheme == "tls" {
-        return Err(Wrong::NotBuilt { instead: "local" });
+/// The channel layer's address.
+pub fn channel_layer(text: &str) -> Result<ChannelLayerAt> {
+    match text.split_once("://") {
+        Some(("nats" | "tls", _)) => cluster::nats(text).map(ChannelLayerAt::Nats),
+        _ if text == "local" => Ok(ChannelLayerAt::Local),
+        _ => Err(Wrong::Expected {
+            what: "local, or nats://HOST:PORT".to_owned(),
+            meant: nearest(text, ["local"]).map(str::to_owned),
+        }),
     }
-    one_of(text, &[("local", ())])
+}
+
+/// What names on shared servers begin with.
+pub fn namespace(text: &str) -> Result<String> {
+    // Dots, stars and colons have a meaning in subjects and keys.
+    let plain = text
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'));
+    if plain && (1..=32).contains(&text.len()) {
+        return Ok(text.to_owned());
+    }
+    expected("1 to 32 of a-z, 0-9, - and _")
+}
+
+/// A file, or none.
+pub fn file(text: &str) -> Result<Option<PathBuf>> {
+    Ok(Some(PathBuf::from(text)).filter(|path| !path.as_os_str().is_empty()))
+}
+
+/// The name of a datacenter, or none.
+pub fn datacenter(text: &str) -> Result<Option<String>> {
+    if text.len() > 64 || text.chars().any(char::is_control) {
+        return expected("a datacenter's name as the servers have it, at most 64 bytes");
+    }
+    Ok(Some(text.to_owned()).filter(|name| !name.is_empty()))
+}
+
+/// Copies of each row, or as many as make sense.
+pub fn replication(text: &str) -> Result<Option<u8>> {
+    if text == "auto" {
+        return Ok(None);
+    }
+    match text.parse::<u8>() {
+        Ok(copies @ 1..=9) => Ok(Some(copies)),
+        _ => expected("auto, or a number from 1 to 9"),
+    }
 }
 
 /// The server's address as people have it; empty for none.
