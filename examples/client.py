@@ -190,8 +190,8 @@ class Room:
 
     def own(self, ack, text):
         """Notes one's own message, which comes back as an `ack` only."""
+        # The cursor stays: other messages with lower ids may still be on their way.
         self.messages[ack["id"]] = text
-        self.cursor = max(self.cursor or "", ack["id"])
 
     def texts(self):
         return [self.messages[id] for id in sorted(self.messages)]

@@ -154,6 +154,7 @@ fn compose(config: &Config) -> anyhow::Result<Parts> {
         passwords: Passwords::new()?,
         throttles,
         stats: Arc::new(Stats::new(gauges, clock)),
+        admission: http::Admission::default(),
         settings: Settings::from(config),
     });
     let metrics = Arc::new(Metrics::new());

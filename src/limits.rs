@@ -245,5 +245,11 @@ pub const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(4);
 pub const PEER_HEARD: Duration = Duration::from_secs(10);
 /// A lease's life after its last renewal.
 pub const LEASE_LIFE: Duration = Duration::from_secs(10);
+/// Handshakes that are served at the same time, from the head of the request to the open connection; more wait.
+pub const HANDSHAKES_AT_ONCE: usize = 256;
+/// Handshakes that wait for one of these places; more are answered 503 with a time to come back after.
+pub const HANDSHAKES_WAITING_MAX: usize = 4_096;
+/// How long a handshake waits for a place; beyond it 503.
+pub const HANDSHAKE_WAIT: Duration = Duration::from_secs(5);
 /// Servers in one address of NATS, ScyllaDB or Redis; more are refused, since the servers name their peers.
 pub const SERVERS_MAX: usize = 64;

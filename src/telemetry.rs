@@ -25,7 +25,7 @@ pub enum Error {
 /// # Errors
 /// [`Error`] if the filter is malformed or logging was started before.
 pub fn start(format: LogFormat, filter: &str) -> Result<(), Error> {
-    let filter = EnvFilter::builder().parse(filter)?;
+    let filter = EnvFilter::builder().parse(with_quiet(filter))?;
     let terminal = std::io::stderr().is_terminal();
     let human = match format {
         LogFormat::Auto => terminal,
@@ -51,6 +51,24 @@ pub fn start(format: LogFormat, filter: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// What logs a line for whatever a client sends, such as a malformed cookie: only its errors are logged unless asked for.
+const QUIET: [&str; 2] = ["tower_sessions", "tower_sessions_core"];
+
+/// The filter with the noisy targets turned down, each unless the filter names it itself.
+fn with_quiet(filter: &str) -> String {
+    let named = |target: &str| {
+        let directives = filter
+            .split(',')
+            .map(|directive| directive.trim().split(['=', '[']).next());
+        directives.flatten().any(|name| name == target)
+    };
+    if filter.trim().eq_ignore_ascii_case("off") {
+        return filter.to_owned();
+    }
+    let quiet = QUIET.iter().filter(|target| !named(target));
+    quiet.fold(filter.to_owned(), |filter, target| format!("{filter},{target}=error"))
+}
+
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -64,4 +82,25 @@ fn log_panics() {
         };
         tracing::error!(place, thread, trace, "panic: {what}");
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_clients_can_flood_is_quiet_unless_asked_for() {
+        assert_eq!(
+            with_quiet("info"),
+            "info,tower_sessions=error,tower_sessions_core=error"
+        );
+        assert_eq!(with_quiet("off"), "off");
+        let asked = "warn,tower_sessions_core=debug";
+        assert_eq!(with_quiet(asked), format!("{asked},tower_sessions=error"));
+        assert!(
+            EnvFilter::builder()
+                .parse(with_quiet("info,natter::store=debug"))
+                .is_ok()
+        );
+    }
 }

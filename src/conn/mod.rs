@@ -13,7 +13,7 @@ mod upgrade;
 
 pub use enforcer::enforce;
 pub use sweep::sweep;
-pub use upgrade::{Params, Refusal, Target, Who, upgrade};
+pub use upgrade::{Held, Params, Refusal, Target, Who, upgrade};
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -63,6 +63,7 @@ fn fail(on: &Connection, failure: &Failure, reference: Option<&Ref>, nonce: Opti
         nonce: nonce.map(Nonce::as_str),
         room,
     }));
+    on.link.refused(failure.code);
     let _ = on.link.answer(frame);
 }
 

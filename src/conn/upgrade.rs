@@ -103,7 +103,16 @@ pub enum Refusal {
     Rules(#[from] directory::Error),
 }
 
-/// Answers a handshake and starts the connection. `place` is kept for as long as the socket is open.
+/// What is held for a socket and dropped at its time.
+#[derive(Default)]
+pub struct Held {
+    /// For as long as it is open.
+    pub open: Option<Box<dyn Any + Send + Sync>>,
+    /// Until it is open.
+    pub opening: Option<Box<dyn Any + Send + Sync>>,
+}
+
+/// Answers a handshake and starts the connection.
 ///
 /// # Errors
 /// [`Refusal`], before anything was upgraded.
@@ -113,7 +122,7 @@ pub async fn upgrade(
     who: Who,
     target: Target,
     params: Params,
-    place: Option<Box<dyn Any + Send + Sync>>,
+    held: Held,
 ) -> Result<Response, Refusal> {
     if !is_handshake(&request) {
         return Err(Refusal::NotAHandshake);
@@ -144,7 +153,13 @@ pub async fn upgrade(
             one_room: target != Target::Rooms,
             echo: params.echo,
         };
-        let link = Arc::new(Link::new(identity, stream, gate.registry.seconds(), who.expires_at));
+        let link = Arc::new(Link::new(
+            identity,
+            stream,
+            Arc::clone(gate.registry.traffic()),
+            gate.registry.seconds(),
+            who.expires_at,
+        ));
         if too_old {
             link.abort(&farewell(CloseCode::ClientTooOld, 0.0));
             return;
@@ -156,8 +171,9 @@ pub async fn upgrade(
             Ok(None) => link.abort(&farewell(CloseCode::LoggedOut, 0.0)),
             Err(_) => link.abort(&farewell(CloseCode::GoingAway, 2.0)),
         }
+        drop(held.opening);
         Connection::new(gate, link, who.user).run(first, early).await;
-        drop(place);
+        drop(held.open);
     });
     Ok(response)
 }

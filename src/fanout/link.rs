@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
@@ -17,9 +18,12 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
 use super::outlet::{Outlet, Taken};
+use super::traffic::Traffic;
 use crate::limits;
 use crate::model::{Author, ConnectionId, RoomId, Timestamp};
 use crate::sessions::SessionHandle;
+use crate::wire::close::CloseCode;
+use crate::wire::farewell::LastWords;
 
 /// Part of the outbox that room events may fill; the rest is for answers.
 const EVENT_BYTES_MAX: usize = limits::OUTBOX_BYTES_MAX - limits::ANSWER_BYTES_RESERVED;
@@ -67,6 +71,8 @@ struct Outbox {
     queue: VecDeque<Bytes>,
     bytes: usize,
     behind: Vec<(RoomId, u64)>,
+    /// Why it ends, once that is decided; the first reason stays.
+    ended: Option<CloseCode>,
     dead: bool,
     /// Answers are complete and the socket is to be closed once they are written.
     closing: bool,
@@ -79,6 +85,7 @@ struct Outbox {
 pub struct Link {
     identity: Identity,
     stream: TcpStream,
+    traffic: Arc<Traffic>,
     outbox: Mutex<Outbox>,
     waker: AtomicWaker,
     signals: AtomicU8,
@@ -94,10 +101,11 @@ pub struct Link {
 impl Link {
     /// A link over a socket whose upgrade is complete. `now` is in seconds of the node's coarse clock.
     #[must_use]
-    pub fn new(identity: Identity, stream: TcpStream, now: u32, expires_at: Timestamp) -> Self {
+    pub fn new(identity: Identity, stream: TcpStream, traffic: Arc<Traffic>, now: u32, expires_at: Timestamp) -> Self {
         Self {
             identity,
             stream,
+            traffic,
             outbox: Mutex::default(),
             waker: AtomicWaker::new(),
             signals: AtomicU8::new(0),
@@ -127,8 +135,15 @@ impl Link {
         outbox.dead = true;
         outbox.queue = VecDeque::new();
         outbox.bytes = 0;
-        outbox.behind = Vec::new();
+        self.forget_behind(outbox);
         self.signal(Signals::DEAD);
+    }
+
+    fn forget_behind(&self, outbox: &mut Outbox) -> Vec<(RoomId, u64)> {
+        if !outbox.behind.is_empty() {
+            self.traffic.drained();
+        }
+        std::mem::take(&mut outbox.behind)
     }
 
     /// Writes what the kernel takes now and queues the rest. Only called while nothing waits, or when `frames` fits.
@@ -139,8 +154,13 @@ impl Link {
         let mut written = 0;
         if outbox.queue.is_empty() {
             match self.stream.try_write(frames) {
-                Ok(count) if count == frames.len() => return Taken::Yes,
-                Ok(count) => written = count,
+                Ok(count) => {
+                    self.traffic.wrote(count);
+                    if count == frames.len() {
+                        return Taken::Yes;
+                    }
+                    written = count;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => {
                     self.kill(outbox);
@@ -165,6 +185,7 @@ impl Link {
                     return true;
                 }
                 Ok(count) => {
+                    self.traffic.wrote(count);
                     self.progress_at.store(now, Ordering::Relaxed);
                     outbox.bytes -= count;
                     if count == front.len() {
@@ -199,7 +220,7 @@ impl Link {
     /// Takes the rooms in which this connection has fallen behind, with the arrival number to go on from.
     #[must_use]
     pub fn take_behind(&self) -> Vec<(RoomId, u64)> {
-        std::mem::take(&mut self.outbox.lock().behind)
+        self.forget_behind(&mut self.outbox.lock())
     }
 
     /// Takes the note that an inbox notice was dropped.
@@ -223,30 +244,43 @@ impl Link {
 
     /// Ends the connection at once: `last_words` are written if nothing waits and the kernel takes them, and nothing
     /// after them ever is (G6).
-    pub fn abort(&self, last_words: &[u8]) {
+    pub fn abort(&self, last_words: &impl LastWords) {
         let outbox = &mut *self.outbox.lock();
         if outbox.dead {
             return;
         }
+        outbox.ended = outbox.ended.or(last_words.code());
         if outbox.queue.is_empty() {
             // The outcome does not matter: the socket is closed either way.
-            let _ = self.stream.try_write(last_words);
+            let _ = self.stream.try_write(&last_words.bytes());
         }
         self.kill(outbox);
         let _ = socket2::SockRef::from(&self.stream).shutdown(Shutdown::Both);
     }
 
     /// Ends the connection in order: what waits and the last words are written first.
-    pub fn close(&self, last_words: Bytes) {
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "last words are said once; whoever says them has no more use for them"
+    )]
+    pub fn close(&self, last_words: impl LastWords) {
         let outbox = &mut *self.outbox.lock();
         if outbox.dead || outbox.closing {
             return;
         }
         outbox.closing = true;
-        if self.put(outbox, &last_words) == Taken::Yes {
+        // Without a reason of the server's it is the answer to a close of the client's.
+        outbox.ended = outbox.ended.or(last_words.code()).or(Some(CloseCode::Normal));
+        if self.put(outbox, &last_words.bytes()) == Taken::Yes {
             // The task drains, sees that it is closing, and ends.
             self.signal(Signals::WRITE);
         }
+    }
+
+    /// Why it ended; `None` if the peer vanished.
+    #[must_use]
+    pub fn ended_with(&self) -> Option<CloseCode> {
+        self.outbox.lock().ended
     }
 
     /// Whether nothing is written any more.
@@ -304,6 +338,11 @@ impl Link {
     #[must_use]
     pub fn pinged_at(&self) -> u32 {
         self.pinged_at.load(Ordering::Relaxed)
+    }
+
+    /// Counts a request that is answered with an error, by its code.
+    pub fn refused(&self, code: &'static str) {
+        self.traffic.refused_request(code);
     }
 
     /// Counts a send that is under way.
@@ -392,14 +431,22 @@ impl Outlet for Link {
 
     fn ephemeral(&self, frames: &Bytes) {
         let outbox = &mut *self.outbox.lock();
-        if !outbox.dead && !outbox.closing && outbox.queue.is_empty() {
+        if outbox.dead || outbox.closing {
+            return;
+        }
+        if outbox.queue.is_empty() {
             let _ = self.put(outbox, frames);
+        } else {
+            self.traffic.dropped_ephemeral();
         }
     }
 
     fn behind(&self, room: RoomId, arrival: u64) {
         let outbox = &mut *self.outbox.lock();
         if !outbox.dead {
+            if outbox.behind.is_empty() {
+                self.traffic.fell_behind();
+            }
             outbox.behind.push((room, arrival));
             self.signal(Signals::BEHIND);
         }

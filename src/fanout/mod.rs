@@ -6,7 +6,9 @@
 pub mod link;
 pub mod outlet;
 pub mod registry;
+pub mod traffic;
 
 pub use link::{Link, Signals};
 pub use outlet::{Outlet, Taken};
 pub use registry::Registry;
+pub use traffic::Traffic;

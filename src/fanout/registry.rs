@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use parking_lot::Mutex;
 
 use super::link::Link;
+use super::traffic::Traffic;
 use crate::model::{ConnectionId, UserId};
 
 /// All connections of this node.
@@ -17,6 +18,7 @@ use crate::model::{ConnectionId, UserId};
 pub struct Registry {
     links: Mutex<BTreeMap<(UserId, ConnectionId), Arc<Link>>>,
     seconds: AtomicU32,
+    traffic: Arc<Traffic>,
 }
 
 impl Registry {
@@ -32,11 +34,18 @@ impl Registry {
         self.links.lock().insert(key, link);
     }
 
-    /// Removes a connection.
+    /// Removes a connection, and counts what it ended with.
     pub fn remove(&self, link: &Link) {
-        self.links
-            .lock()
-            .remove(&(link.identity().author.id, link.identity().connection));
+        let key = (link.identity().author.id, link.identity().connection);
+        if self.links.lock().remove(&key).is_some() {
+            self.traffic.ended(link.ended_with());
+        }
+    }
+
+    /// What all connections have taken since the start.
+    #[must_use]
+    pub const fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
     }
 
     /// A user's connections.

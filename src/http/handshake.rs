@@ -6,13 +6,19 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use super::Http;
+use super::admission::Admitted;
 use super::gate::{Caller, LoggedIn, check_origin};
 use super::problem::{Problem, Result};
 use crate::throttle::{Kind, Verdict, address_key};
 
 /// Somebody who may open a socket, as far as that is known before the room is asked.
 #[derive(Debug, Clone)]
-pub struct Handshake(pub LoggedIn);
+pub struct Handshake {
+    /// Who it is.
+    pub me: LoggedIn,
+    /// The place among those that are served at once.
+    pub admitted: Admitted,
+}
 
 impl FromRequestParts<Arc<Http>> for Handshake {
     type Rejection = Problem;
@@ -21,9 +27,11 @@ impl FromRequestParts<Arc<Http>> for Handshake {
         check_origin(&parts.headers, http.settings.public_url.as_ref())?;
         let caller = Caller::from_request_parts(parts, http).await?;
         admit(http, Kind::HandshakeAddress, &address_key(caller.address)).await?;
+        // From here on it costs the stores something.
+        let admitted = http.admission.enter().await?;
         let me = LoggedIn::from_request_parts(parts, http).await?;
         admit(http, Kind::HandshakeUser, &me.user.id.to_string()).await?;
-        Ok(Self(me))
+        Ok(Self { me, admitted })
     }
 }
 

@@ -26,6 +26,7 @@ use crate::throttle::Throttle;
 
 mod accounts;
 mod admin;
+pub mod admission;
 pub mod extract;
 mod gate;
 mod handshake;
@@ -45,6 +46,7 @@ mod tests;
 mod users;
 mod views;
 
+pub use admission::Admission;
 pub use gate::{Caller, LoggedIn, Superuser, check_origin, logged_in};
 pub use handshake::{Handshake, bad_address};
 pub use openapi::document;
@@ -98,6 +100,8 @@ pub struct Http {
     pub passwords: Passwords,
     /// How often somebody may fail.
     pub throttles: Arc<dyn Throttle>,
+    /// How many handshakes are served at once.
+    pub admission: Admission,
     /// Live figures.
     pub stats: Arc<Stats>,
     /// What the configuration says.

@@ -8,10 +8,10 @@ use axum::extract::{Path, Query, Request, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
+use super::Http;
 use super::handshake::{Handshake, bad_address};
 use super::problem::Problem;
-use super::{Http, LoggedIn};
-use crate::conn::{self, Gate, Params, Refusal, Target, Who};
+use crate::conn::{self, Gate, Held, Params, Refusal, Target, Who};
 use crate::listen::Place;
 use crate::rooms::directory::Error;
 
@@ -67,20 +67,19 @@ async fn direct(
 }
 
 /// The checks of a handshake, from the state that these routes have.
-struct HandshakeOf(LoggedIn);
+struct HandshakeOf(Handshake);
 
 impl axum::extract::FromRequestParts<Sockets> for HandshakeOf {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut http::request::Parts, sockets: &Sockets) -> Result<Self, Problem> {
-        let Handshake(me) = Handshake::from_request_parts(parts, &sockets.http).await?;
-        Ok(Self(me))
+        Handshake::from_request_parts(parts, &sockets.http).await.map(Self)
     }
 }
 
 async fn open(
     sockets: Sockets,
-    HandshakeOf(me): HandshakeOf,
+    HandshakeOf(Handshake { me, admitted }): HandshakeOf,
     target: Target,
     query: &[(String, String)],
     request: Request<Body>,
@@ -90,13 +89,16 @@ async fn open(
         Err((field, detail)) => return bad_address(field, detail).into_response(),
     };
     let place = request.extensions().get::<Place>().cloned();
-    let place = place.map(|place| Box::new(place) as Box<dyn std::any::Any + Send + Sync>);
+    let held = Held {
+        open: place.map(|place| Box::new(place) as Box<dyn std::any::Any + Send + Sync>),
+        opening: Some(Box::new(admitted)),
+    };
     let who = Who {
         user: me.user,
         session: me.handle,
         expires_at: me.expires_at,
     };
-    match conn::upgrade(sockets.gate, request, who, target, params, place).await {
+    match conn::upgrade(sockets.gate, request, who, target, params, held).await {
         Ok(response) => response,
         Err(refusal) => problem_of(refusal).into_response(),
     }

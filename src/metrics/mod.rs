@@ -28,6 +28,21 @@ const WAITS: &[f64] = &[
 ];
 type Reader = Box<dyn Fn(&Metrics) + Send + Sync>;
 
+/// Brings the counters of a family up to counts that are kept elsewhere; what has no label of its own adds up as `other`.
+pub fn raise_each(family: &Labelled, to: impl IntoIterator<Item = (&'static str, u64)>) {
+    let mut sums: Vec<(&IntCounter, u64)> = Vec::new();
+    for (value, count) in to {
+        let counter = family.of(value);
+        match sums.iter_mut().find(|(other, _)| std::ptr::eq(*other, counter)) {
+            Some((_, sum)) => *sum += count,
+            None => sums.push((counter, count)),
+        }
+    }
+    for (counter, sum) in sums {
+        raise(counter, sum);
+    }
+}
+
 /// Brings a counter up to a count that is kept elsewhere; it never goes back.
 pub fn raise(counter: &IntCounter, to: u64) {
     counter.inc_by(to.saturating_sub(counter.get()));
@@ -67,7 +82,9 @@ families! {
     connections_opened: IntCounter = "natter_connections_opened_total";
     /// WebSocket connections closed since the start, by reason.
     connections_closed: Labelled = "natter_connections_closed_total", ("reason", &[
-        "normal", "protocol", "too_slow", "no_answer", "going_away", "revoked", "gone", "overloaded", "other",
+        "gone", "normal", "protocol_error", "unsupported", "bad_text", "too_big", "internal", "going_away", "too_slow",
+        "no_answer", "overloaded", "sessions_lost", "logged_out", "session_expired", "account_disabled", "kicked",
+        "banned", "client_too_old", "password_changed", "room_gone", "left", "other",
     ]);
     /// WebSocket handshakes refused before the upgrade, by HTTP status.
     handshakes_refused: Labelled = "natter_handshakes_refused_total", ("status", &[

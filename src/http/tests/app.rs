@@ -12,8 +12,8 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use crate::config::{PublicUrl, Registration};
-use crate::http::{Gauges, Http, Settings, Stats, router};
+use crate::config::{Network, PublicUrl, Registration};
+use crate::http::{Admission, Gauges, Http, Settings, Stats, router};
 use crate::limits;
 use crate::model::SystemTime;
 use crate::rooms::directory::tests::world::World;
@@ -42,6 +42,8 @@ pub(super) struct Wish {
     pub(super) registration: Registration,
     pub(super) public_url: Option<&'static str>,
     pub(super) throttled: bool,
+    pub(super) trusted_proxies: &'static [&'static str],
+    pub(super) admission: Admission,
     pub(super) sockets: Router,
 }
 
@@ -51,6 +53,8 @@ impl Default for Wish {
             registration: Registration::Open,
             public_url: None,
             throttled: false,
+            trusted_proxies: &[],
+            admission: Admission::default(),
             sockets: Router::new(),
         }
     }
@@ -137,11 +141,16 @@ impl TestApp {
             clock: clock.clone(),
             passwords: Passwords::with_cost(8, 1).unwrap(),
             throttles,
+            admission: wish.admission,
             stats: Arc::new(Stats::new(Arc::new(NoGauges), clock)),
             settings: Settings {
                 name: "Test".into(),
                 public_url: wish.public_url.map(|url| PublicUrl::parse(url).unwrap()),
-                trusted_proxies: Vec::new(),
+                trusted_proxies: wish
+                    .trusted_proxies
+                    .iter()
+                    .map(|text| Network::parse(text).unwrap())
+                    .collect(),
                 registration: wish.registration,
                 session_life: limits::SESSION_LIFE,
             },

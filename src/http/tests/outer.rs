@@ -191,7 +191,7 @@ async fn a_handshake_needs_our_origin_a_session_and_patience() {
         ..Wish::default()
     })
     .await;
-    let answer = |Handshake(me): Handshake| async move { me.user.name.to_string() };
+    let answer = |handshake: Handshake| async move { handshake.me.user.name.to_string() };
     let sockets = Router::new()
         .route("/ws", get(answer))
         .with_state(throttled.http.clone());
@@ -207,4 +207,81 @@ async fn a_handshake_needs_our_origin_a_session_and_patience() {
     let answer = ann.get("/ws").await;
     assert!(!answer.header("retry-after").is_empty());
     answer.problem(429, "rate_limited");
+}
+
+#[tokio::test]
+async fn a_burst_of_handshakes_is_answered_and_none_is_kept_waiting_for_ever() {
+    use crate::http::{Admission, Handshake};
+    use std::sync::Arc;
+    use std::time::Duration;
+    use tokio::sync::Notify;
+
+    let app = TestApp::with(Wish {
+        admission: Admission::new(2, 3, Duration::from_secs(600)),
+        ..Wish::default()
+    })
+    .await;
+    let open = Arc::new(Notify::new());
+    let opened = Arc::clone(&open);
+    let answer = move |handshake: Handshake| {
+        let opened = Arc::clone(&opened);
+        async move {
+            opened.notified().await;
+            drop(handshake.admitted);
+            "in"
+        }
+    };
+    let app_http = app.http.clone();
+    let app = app.and_sockets(Router::new().route("/ws", get(answer)).with_state(app_http));
+    let ann = app.with_user("ann").await;
+    let mut burst: futures_util::stream::FuturesUnordered<_> = (0..50).map(|_| ann.get("/ws")).collect();
+    let mut refused = 0;
+    while refused < 45 {
+        let answer = futures_util::StreamExt::next(&mut burst).await.unwrap();
+        let seconds: u64 = answer.header("retry-after").parse().unwrap();
+        assert!((1..=5).contains(&seconds), "{seconds}");
+        answer.problem(503, "unavailable");
+        refused += 1;
+    }
+    let mut served = 0;
+    while served < 5 {
+        open.notify_one();
+        let answer = futures_util::StreamExt::next(&mut burst).await.unwrap();
+        assert_eq!(answer.status.as_u16(), 200);
+        served += 1;
+    }
+    assert!(futures_util::StreamExt::next(&mut burst).await.is_none());
+}
+
+#[tokio::test]
+async fn behind_a_trusted_proxy_throttles_go_by_the_clients_address() {
+    // Requests of these tests come from 192.0.2.1.
+    for (trusted, apart) in [(&["192.0.2.0/24"][..], true), (&["10.0.0.0/8"], false)] {
+        let app = TestApp::with(Wish {
+            throttled: true,
+            trusted_proxies: trusted,
+            ..Wish::default()
+        })
+        .await;
+        let register = async |name: &str, client: &str| {
+            let form = serde_json::json!({"username": name, "password": super::app::PASSWORD});
+            let headers = [("x-forwarded-for", client)];
+            app.ask("POST", "/api/users", &headers, Some(form)).await
+        };
+        for n in 0..limits::REGISTRATION.burst {
+            register(&format!("u{n}"), "198.51.100.1").await.expect(201);
+        }
+        register("more", "198.51.100.1").await.problem(429, "rate_limited");
+        let other = register("other", "198.51.100.2").await;
+        if apart {
+            let cookie = other.cookie().unwrap();
+            let sessions = app
+                .ask("GET", "/api/sessions", &[("cookie", &cookie)], None)
+                .await
+                .expect(200);
+            assert!(sessions.to_string().contains("198.51.100.2"), "{sessions}");
+        } else {
+            other.problem(429, "rate_limited");
+        }
+    }
 }

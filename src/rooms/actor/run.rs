@@ -253,6 +253,7 @@ pub(super) fn refuse(send: &Send, code: &'static str, detail: &str, retry_after:
         nonce: send.message.nonce.as_ref().map(crate::model::Nonce::as_str),
         room: Some(&room),
     }));
+    send.link.refused(code);
     let _ = send.link.answer(frame);
     send.link.send_answered();
 }
