@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
 use super::outlet::{Outlet, Taken};
+use super::signals::Signals;
 use super::traffic::Traffic;
 use crate::limits;
 use crate::model::{Author, ConnectionId, RoomId, Timestamp};
@@ -27,29 +28,6 @@ use crate::wire::farewell::LastWords;
 
 /// Part of the outbox that room events may fill; the rest is for answers.
 const EVENT_BYTES_MAX: usize = limits::OUTBOX_BYTES_MAX - limits::ANSWER_BYTES_RESERVED;
-
-/// Why a connection's task was woken, as bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Signals(u8);
-
-impl Signals {
-    const WRITE: u8 = 1;
-    const BEHIND: u8 = 2;
-    const PERMIT: u8 = 4;
-    const DEAD: u8 = 8;
-
-    /// A room has marked the connection behind.
-    #[must_use]
-    pub const fn behind(self) -> bool {
-        self.0 & Self::BEHIND != 0
-    }
-
-    /// The connection is dead: end its task.
-    #[must_use]
-    pub const fn dead(self) -> bool {
-        self.0 & Self::DEAD != 0
-    }
-}
 
 /// What one connection is.
 #[derive(Debug, Clone)]

@@ -6,9 +6,11 @@
 pub mod link;
 pub mod outlet;
 pub mod registry;
+mod signals;
 pub mod traffic;
 
-pub use link::{Link, Signals};
+pub use link::Link;
 pub use outlet::{Outlet, Taken};
 pub use registry::Registry;
+pub use signals::Signals;
 pub use traffic::Traffic;
