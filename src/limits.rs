@@ -177,6 +177,14 @@ pub const REGISTRATION: Rate = Rate::per(20, Duration::from_secs(60 * 60));
 pub const HANDSHAKE_ADDRESS: Rate = Rate::per(2_000, Duration::from_secs(60));
 /// Handshakes of one user: 600 per minute; more are answered 429.
 pub const HANDSHAKE_USER: Rate = Rate::per(600, Duration::from_secs(60));
+/// Handshakes that are served at the same time, from the head of the request to the open connection; more wait.
+pub const HANDSHAKES_AT_ONCE: usize = 256;
+/// Handshakes that wait for one of these places; more are answered 503 with a time to come back after.
+pub const HANDSHAKES_WAITING_MAX: usize = 4_096;
+/// How long a handshake waits for a place; beyond it 503.
+pub const HANDSHAKE_WAIT: Duration = Duration::from_secs(5);
+/// Servers in one address of NATS, ScyllaDB or Redis; more are refused, since the servers name their peers.
+pub const SERVERS_MAX: usize = 64;
 /// Sends of one connection: 30 at once, then 20 per second; more are answered `rate_limited`.
 pub const SEND: Rate = Rate {
     burst: 30,
@@ -245,11 +253,3 @@ pub const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(4);
 pub const PEER_HEARD: Duration = Duration::from_secs(10);
 /// A lease's life after its last renewal.
 pub const LEASE_LIFE: Duration = Duration::from_secs(10);
-/// Handshakes that are served at the same time, from the head of the request to the open connection; more wait.
-pub const HANDSHAKES_AT_ONCE: usize = 256;
-/// Handshakes that wait for one of these places; more are answered 503 with a time to come back after.
-pub const HANDSHAKES_WAITING_MAX: usize = 4_096;
-/// How long a handshake waits for a place; beyond it 503.
-pub const HANDSHAKE_WAIT: Duration = Duration::from_secs(5);
-/// Servers in one address of NATS, ScyllaDB or Redis; more are refused, since the servers name their peers.
-pub const SERVERS_MAX: usize = 64;
