@@ -124,8 +124,11 @@ pub const NONCE_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 pub const CONTROL_LOG_MAX: usize = 10_000;
 /// How long a revocation waits for all nodes before it is answered all the same.
 pub const REVOCATION_WAIT: Duration = Duration::from_secs(5);
-/// Events waiting for one node on the in-process channel layer; beyond it they are dropped and the loss is reported.
+/// What may wait for one node on the channel layer; beyond it, ephemeral payloads first, it is dropped and the loss is
+/// reported.
 pub const LAYER_QUEUE_MAX: usize = 65_536;
+/// Bytes of payloads that may wait there; the same happens beyond them.
+pub const LAYER_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Mentions looked up in one message; further names stay plain text.
 pub const MENTIONS_MAX: usize = 20;
 /// A session's life since its last use.

@@ -1,21 +1,17 @@
 //! The channel layer inside one process: a hub that any number of nodes hang on. One node alone publishes to nobody,
-//! which is what the embedded server does; tests and simulations put several nodes on one hub.
+//! which is what the embedded server does; tests and simulations put several nodes on one hub, and may cut it.
 //!
-//! Each node has an inbox of two queues under one bound. Durable payloads are taken first, and when the inbox is full
-//! an ephemeral one gives way, so typing and presence never cost a message its place. What is dropped all the same is
-//! counted and told before anything else, since the sooner a repair starts the less it has to read. Nothing here waits
-//! while it holds a lock, and publishing never waits for a slow node.
+//! Nothing here waits while it holds a lock, and publishing never waits for a slow node.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
-use tokio::sync::Notify;
+use parking_lot::RwLock;
 
-use super::{ChannelLayer, Class, Incoming, Result};
+use super::arrivals::Arrivals;
+use super::{ChannelLayer, Class, Error, Incoming, Result};
 use crate::limits;
 use crate::model::RoomId;
 
@@ -32,20 +28,19 @@ impl Default for LocalHub {
 }
 
 impl LocalHub {
-    /// A hub whose inboxes hold [`limits::LAYER_QUEUE_MAX`] payloads each.
+    /// A hub that keeps [`limits::LAYER_QUEUE_MAX`] payloads for each node.
     #[must_use]
     pub fn new() -> Self {
         Self::with_capacity(limits::LAYER_QUEUE_MAX)
     }
 
-    /// A hub whose inboxes hold this many payloads each, for tests that want to see them full.
+    /// A hub that keeps this many payloads for each node, for tests that want to see it full.
     #[must_use]
     pub fn with_capacity(capacity: usize) -> Self {
         Self {
             shared: Arc::new(Hub {
                 capacity,
-                next_node: AtomicU64::new(0),
-                rooms: RwLock::default(),
+                state: RwLock::default(),
             }),
         }
     }
@@ -53,125 +48,142 @@ impl LocalHub {
     /// A new node's end. When the last handle to it is dropped, the node is gone from the hub.
     #[must_use]
     pub fn node(&self) -> Arc<dyn ChannelLayer> {
+        let arrivals = Arc::new(Arrivals::new(self.shared.capacity));
+        self.shared.state.write().nodes.push(Arc::clone(&arrivals));
         Arc::new(LocalNode {
-            inbox: Arc::new(Inbox {
-                node: self.shared.next_node.fetch_add(1, Ordering::Relaxed),
-                capacity: self.shared.capacity,
-                queues: Mutex::default(),
-                arrived: Notify::new(),
-            }),
+            arrivals,
             hub: Arc::clone(&self.shared),
         })
+    }
+
+    /// Cuts the connection between all nodes until [`restore`](Self::restore), for tests and simulations.
+    pub fn cut(&self) {
+        self.shared.interrupt(true);
+    }
+
+    /// Ends what [`cut`](Self::cut) began.
+    pub fn restore(&self) {
+        self.shared.interrupt(false);
     }
 }
 
 struct Hub {
     capacity: usize,
-    next_node: AtomicU64,
-    rooms: RwLock<HashMap<RoomId, Vec<Arc<Inbox>>>>,
-}
-
-/// One node's waiting payloads.
-struct Inbox {
-    node: u64,
-    capacity: usize,
-    queues: Mutex<Queues>,
-    arrived: Notify,
+    state: RwLock<State>,
 }
 
 #[derive(Default)]
-struct Queues {
-    durable: VecDeque<(RoomId, Bytes)>,
-    ephemeral: VecDeque<(RoomId, Bytes)>,
-    lost: u64,
+struct State {
+    nodes: Vec<Arc<Arrivals>>,
+    rooms: HashMap<RoomId, Vec<Arc<Arrivals>>>,
+    is_cut: bool,
 }
 
-impl Inbox {
-    fn put(&self, room: RoomId, class: Class, payload: Bytes) {
-        let mut queues = self.queues.lock();
-        if queues.durable.len() + queues.ephemeral.len() >= self.capacity && queues.ephemeral.pop_front().is_none() {
-            if class == Class::Ephemeral {
-                return;
-            }
-            queues.lost += 1;
-        } else {
-            match class {
-                Class::Durable => queues.durable.push_back((room, payload)),
-                Class::Ephemeral => queues.ephemeral.push_back((room, payload)),
-            }
+impl Hub {
+    fn interrupt(&self, is_cut: bool) {
+        let mut state = self.state.write();
+        state.is_cut = is_cut;
+        for node in &state.nodes {
+            node.interrupted();
         }
-        drop(queues);
-        self.arrived.notify_one();
-    }
-
-    fn take(&self) -> Option<Incoming> {
-        let mut queues = self.queues.lock();
-        if queues.lost > 0 {
-            let count = std::mem::take(&mut queues.lost);
-            return Some(Incoming::Lost { count });
-        }
-        let (class, (room, payload)) = match queues.durable.pop_front() {
-            Some(first) => (Class::Durable, first),
-            None => (Class::Ephemeral, queues.ephemeral.pop_front()?),
-        };
-        Some(Incoming::Payload { room, class, payload })
     }
 }
 
 struct LocalNode {
     hub: Arc<Hub>,
-    inbox: Arc<Inbox>,
+    arrivals: Arc<Arrivals>,
+}
+
+impl LocalNode {
+    fn is_self(&self, other: &Arc<Arrivals>) -> bool {
+        Arc::ptr_eq(other, &self.arrivals)
+    }
+
+    /// Fails where nothing can be carried now.
+    fn check(&self, state: &State) -> Result<()> {
+        if self.arrivals.is_closed() {
+            return Err(Error::Closed);
+        }
+        if state.is_cut {
+            return Err(Error::Unavailable("the in-process layer was cut by a test".into()));
+        }
+        Ok(())
+    }
+
+    fn forget(&self) {
+        let mut state = self.hub.state.write();
+        state.nodes.retain(|node| !self.is_self(node));
+        state.rooms.retain(|_, joined| {
+            joined.retain(|node| !self.is_self(node));
+            !joined.is_empty()
+        });
+    }
 }
 
 #[async_trait]
 impl ChannelLayer for LocalNode {
     async fn join(&self, room: RoomId) -> Result<()> {
-        let mut rooms = self.hub.rooms.write();
-        let inboxes = rooms.entry(room).or_default();
-        if !inboxes.iter().any(|inbox| inbox.node == self.inbox.node) {
-            inboxes.push(Arc::clone(&self.inbox));
+        let mut state = self.hub.state.write();
+        self.check(&state)?;
+        let joined = state.rooms.entry(room).or_default();
+        if !joined.iter().any(|node| self.is_self(node)) {
+            joined.push(Arc::clone(&self.arrivals));
         }
         Ok(())
     }
 
     async fn leave(&self, room: RoomId) -> Result<()> {
-        let mut rooms = self.hub.rooms.write();
-        if let Some(inboxes) = rooms.get_mut(&room) {
-            inboxes.retain(|inbox| inbox.node != self.inbox.node);
-            if inboxes.is_empty() {
-                rooms.remove(&room);
+        if self.arrivals.is_closed() {
+            return Err(Error::Closed);
+        }
+        let mut state = self.hub.state.write();
+        if let Some(joined) = state.rooms.get_mut(&room) {
+            joined.retain(|node| !self.is_self(node));
+            if joined.is_empty() {
+                state.rooms.remove(&room);
             }
         }
         Ok(())
     }
 
     async fn publish(&self, room: RoomId, class: Class, payload: Bytes) -> Result<()> {
-        let rooms = self.hub.rooms.read();
-        for inbox in rooms.get(&room).into_iter().flatten() {
-            if inbox.node != self.inbox.node {
-                inbox.put(room, class, payload.clone());
-            }
+        let state = self.hub.state.read();
+        self.check(&state)?;
+        let joined = state.rooms.get(&room).into_iter().flatten();
+        for node in joined.filter(|node| !self.is_self(node)) {
+            let payload = payload.clone();
+            node.put(Incoming::Payload { room, class, payload });
+        }
+        Ok(())
+    }
+
+    async fn broadcast(&self, payload: Bytes) -> Result<()> {
+        let state = self.hub.state.read();
+        self.check(&state)?;
+        for node in state.nodes.iter().filter(|node| !self.is_self(node)) {
+            let payload = payload.clone();
+            node.put(Incoming::Broadcast { payload });
         }
         Ok(())
     }
 
     async fn next(&self) -> Result<Incoming> {
-        loop {
-            if let Some(incoming) = self.inbox.take() {
-                return Ok(incoming);
-            }
-            // `notify_one` leaves a permit behind when nobody waits, so nothing that came in between is missed.
-            self.inbox.arrived.notified().await;
-        }
+        self.arrivals.next().await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.check(&self.hub.state.read())
+    }
+
+    async fn close(&self) {
+        self.forget();
+        self.arrivals.close();
     }
 }
 
 impl Drop for LocalNode {
     fn drop(&mut self) {
-        self.hub.rooms.write().retain(|_, inboxes| {
-            inboxes.retain(|inbox| inbox.node != self.inbox.node);
-            !inboxes.is_empty()
-        });
+        self.forget();
     }
 }
 
@@ -179,16 +191,28 @@ impl Drop for LocalNode {
 mod tests {
     use std::time::Duration;
 
+    use parking_lot::Mutex;
+
     use super::super::conformance::{self, World};
     use super::*;
 
-    struct Local;
+    #[derive(Default)]
+    struct Local(Mutex<LocalHub>);
 
     #[async_trait]
     impl World for Local {
         async fn nodes(&self, count: usize) -> Vec<Arc<dyn ChannelLayer>> {
             let hub = LocalHub::with_capacity(self.capacity());
+            *self.0.lock() = hub.clone();
             (0..count).map(|_| hub.node()).collect()
+        }
+
+        async fn cut(&self) {
+            self.0.lock().cut();
+        }
+
+        async fn restore(&self) {
+            self.0.lock().restore();
         }
 
         fn capacity(&self) -> usize {
@@ -196,14 +220,14 @@ mod tests {
         }
 
         fn quiet(&self) -> Duration {
-            // What is published is in the inbox when `publish` returns.
+            // What is published waits for the other nodes when `publish` returns.
             Duration::ZERO
         }
     }
 
     #[tokio::test]
     async fn the_local_layer_keeps_every_clause() {
-        assert_eq!(conformance::failures(&Local).await, []);
+        assert_eq!(conformance::failures(&Local::default()).await, []);
     }
 
     #[tokio::test]
@@ -237,8 +261,9 @@ mod tests {
         let hub = LocalHub::new();
         let node = hub.node();
         node.join(RoomId::random()).await.unwrap();
-        assert_eq!(hub.shared.rooms.read().len(), 1);
+        assert_eq!(hub.shared.state.read().rooms.len(), 1);
         drop(node);
-        assert_eq!(hub.shared.rooms.read().len(), 0);
+        assert_eq!(hub.shared.state.read().rooms.len(), 0);
+        assert_eq!(hub.shared.state.read().nodes.len(), 0);
     }
 }

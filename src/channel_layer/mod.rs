@@ -9,9 +9,19 @@
 //! - *loss-reported*: durable payloads that are dropped because a node is slow are reported to it as `Lost`. (An
 //!   implementation that can't tell the classes apart may report more; a lost typing notice is no reason to repair.)
 //! - *ephemeral-first*: durable payloads are never dropped while ephemeral ones wait.
+//! - *broadcast*: what is broadcast reaches every other node, whatever it joined, once, and not the sender.
+//! - *interrupted*: a node whose connection was interrupted is told `Lost`; after the last such report, what it had
+//!   joined arrives again without a further `join`, so a repair that begins then misses nothing. (It may be told as
+//!   early as the interruption begins, and again when it is over.)
+//! - *reachable*: `ping` succeeds while the layer answers, and fails while it does not.
+//! - *closed*: what was published before `close` arrives; afterwards every call answers `Closed`, also a `next` that
+//!   was waiting.
 //!
-//! Order is not promised.
+//! Order is not promised. While the layer is out of reach, `publish`, `broadcast` and `join` fail with `Unavailable`
+//! soon; they neither wait for it to come back nor store without bound. What was published then may arrive all the
+//! same, or not.
 
+mod arrivals;
 #[cfg(test)]
 pub mod conformance;
 pub mod local;
@@ -42,9 +52,14 @@ pub enum Incoming {
         /// Its bytes.
         payload: Bytes,
     },
-    /// Some durable payloads were dropped before this node could take them.
+    /// What another node told all others.
+    Broadcast {
+        /// Its bytes.
+        payload: Bytes,
+    },
+    /// Some durable payloads were dropped before this node could take them, or the connection was interrupted.
     Lost {
-        /// How many, where that is known.
+        /// How many; 0 where that is not known.
         count: u64,
     },
 }
@@ -55,6 +70,14 @@ pub enum Error {
     /// The layer is out of reach.
     #[error("the channel layer can't be reached: {0}")]
     Unavailable(String),
+    /// The payload is longer than the layer carries.
+    #[error("a payload of {bytes} bytes is too long for the channel layer, {most} is the most")]
+    TooLong {
+        /// The payload's length.
+        bytes: usize,
+        /// What the layer carries.
+        most: usize,
+    },
     /// The layer was closed.
     #[error("the channel layer is closed")]
     Closed,
@@ -66,15 +89,25 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// One node's end of the layer.
 #[async_trait]
 pub trait ChannelLayer: Send + Sync {
-    /// From when this returns, payloads for the room arrive.
+    /// From when this returns, payloads for the room arrive. If it fails, the room is not joined.
     async fn join(&self, room: RoomId) -> Result<()>;
 
-    /// Payloads for the room no longer arrive.
+    /// Payloads for the room no longer arrive. This also works while the layer is out of reach.
     async fn leave(&self, room: RoomId) -> Result<()>;
 
     /// Hands a payload to every other node that joined the room.
     async fn publish(&self, room: RoomId, class: Class, payload: Bytes) -> Result<()>;
 
+    /// Hands a payload to every other node, whatever it joined. For status frames and the like: it may be lost, and
+    /// nobody is told.
+    async fn broadcast(&self, payload: Bytes) -> Result<()>;
+
     /// The next thing that arrived; waits for it. One task per node calls this.
     async fn next(&self) -> Result<Incoming>;
+
+    /// Whether the layer answers now, for readiness.
+    async fn ping(&self) -> Result<()>;
+
+    /// Hands over what was published and leaves; every other call then answers `Closed`. A second `close` does nothing.
+    async fn close(&self);
 }

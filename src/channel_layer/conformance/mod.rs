@@ -12,14 +12,27 @@ use anyhow::{Result, ensure};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{ChannelLayer, Class, Incoming};
+use super::{ChannelLayer, Class, Error, Incoming};
 use crate::model::RoomId;
+
+mod broken;
+
+/// How often something is tried before it counts as never happening.
+const PATIENCE: usize = 300;
+/// A wait longer than this is one without end.
+const HANGS: Duration = Duration::from_secs(60);
 
 /// What an implementation lends to the suite.
 #[async_trait]
 pub trait World: Sync {
     /// So many fresh nodes that can hear each other, and nobody else.
     async fn nodes(&self, count: usize) -> Vec<Arc<dyn ChannelLayer>>;
+
+    /// Cuts the connection of the nodes made last, until `restore`.
+    async fn cut(&self);
+
+    /// Ends what `cut` began. The nodes may need a moment to find each other again.
+    async fn restore(&self);
 
     /// How many payloads may wait for a node before something has to be dropped.
     fn capacity(&self) -> usize;
@@ -38,6 +51,10 @@ pub async fn failures(world: &dyn World) -> Vec<(&'static str, String)> {
         ("intact", intact(world).await),
         ("loss-reported", loss_reported(world).await),
         ("ephemeral-first", ephemeral_first(world).await),
+        ("broadcast", broadcast(world).await),
+        ("interrupted", interrupted(world).await),
+        ("reachable", reachable(world).await),
+        ("closed", closed(world).await),
     ];
     results
         .into_iter()
@@ -66,7 +83,7 @@ async fn payloads(world: &dyn World, node: &Arc<dyn ChannelLayer>) -> Result<Vec
 fn payload_of(incoming: Incoming) -> Option<Bytes> {
     match incoming {
         Incoming::Payload { payload, .. } => Some(payload),
-        Incoming::Lost { .. } => None,
+        Incoming::Broadcast { .. } | Incoming::Lost { .. } => None,
     }
 }
 
@@ -185,6 +202,7 @@ pub async fn loss_reported(world: &dyn World) -> Result<()> {
         match incoming {
             Incoming::Payload { payload, .. } => drop(arrived.insert(payload)),
             Incoming::Lost { count } => (reports, told) = (reports + 1, told + count),
+            Incoming::Broadcast { .. } => {}
         }
     }
     let missing = sent - arrived.len();
@@ -218,152 +236,123 @@ pub async fn ephemeral_first(world: &dyn World) -> Result<()> {
     Ok(())
 }
 
-mod broken {
-    use std::collections::VecDeque;
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use parking_lot::Mutex;
-
-    use super::super::local::LocalHub;
-    use super::*;
-
-    /// What a broken layer does wrong.
-    #[derive(Debug, Clone, Copy, PartialEq)]
-    enum Fault {
-        /// The third node to join is not served.
-        ForgetsAThirdNode,
-        /// The publisher hears itself.
-        Echoes,
-        /// Each payload arrives twice.
-        Repeats,
-        /// `leave` has no effect.
-        Stays,
-        /// Long payloads are cut.
-        Cuts,
-        /// Everything arrives as durable.
-        MixesClasses,
-        /// Losses are kept quiet.
-        HushesLosses,
-        /// Ephemeral payloads take room like durable ones.
-        TreatsAllAlike,
+/// *broadcast*: to every other node, whatever it joined, once, and not to the sender.
+pub async fn broadcast(world: &dyn World) -> Result<()> {
+    let nodes = world.nodes(3).await;
+    nodes[1].join(RoomId::random()).await?;
+    let sent = Incoming::Broadcast {
+        payload: numbered("status", 0),
+    };
+    nodes[0].broadcast(numbered("status", 0)).await?;
+    for (place, node) in nodes.iter().enumerate() {
+        let all = drain(world, node).await?;
+        let times = all.iter().filter(|incoming| **incoming == sent).count();
+        ensure!(
+            times == usize::from(place > 0),
+            "node {place} of 3 heard the first node's broadcast {times} times"
+        );
     }
+    Ok(())
+}
 
-    struct BrokenWorld(Fault);
+/// Waits between two tries, for what only time brings.
+async fn pause(world: &dyn World) {
+    tokio::time::sleep(world.quiet()).await;
+    tokio::task::yield_now().await;
+}
 
-    struct Broken {
-        fault: Fault,
-        inner: Arc<dyn ChannelLayer>,
-        deaf: bool,
-        joined: AtomicBool,
-        extra: Mutex<VecDeque<Incoming>>,
+/// *interrupted*: it is told as a loss, and what was joined arrives again.
+pub async fn interrupted(world: &dyn World) -> Result<()> {
+    let nodes = world.nodes(2).await;
+    let room = RoomId::random();
+    nodes[1].join(room).await?;
+    world.cut().await;
+    world.restore().await;
+    let is_loss = |incoming: &Incoming| matches!(incoming, Incoming::Lost { .. });
+    let mut told = drain(world, &nodes[1]).await?.iter().any(is_loss);
+    for number in 0..PATIENCE {
+        // The publisher may not be back yet.
+        let published = nodes[0].publish(room, Class::Durable, numbered("again", number)).await;
+        let all = drain(world, &nodes[1]).await?;
+        told |= all.iter().any(is_loss);
+        let arrived = all.into_iter().filter_map(payload_of).next().is_some();
+        if arrived || (told && published.is_ok() && number > PATIENCE / 2) {
+            ensure!(told, "the interruption was not told");
+            ensure!(
+                arrived,
+                "what was joined before the interruption does not arrive after it"
+            );
+            return Ok(());
+        }
+        pause(world).await;
     }
+    ensure!(told, "the interruption was not told");
+    anyhow::bail!("nothing arrives after the interruption")
+}
 
-    #[async_trait]
-    impl World for BrokenWorld {
-        async fn nodes(&self, count: usize) -> Vec<Arc<dyn ChannelLayer>> {
-            let hub = LocalHub::with_capacity(self.capacity());
-            let node = |place| {
-                Arc::new(Broken {
-                    fault: self.0,
-                    inner: hub.node(),
-                    deaf: self.0 == Fault::ForgetsAThirdNode && place == 2,
-                    joined: AtomicBool::new(false),
-                    extra: Mutex::default(),
-                }) as Arc<dyn ChannelLayer>
-            };
-            (0..count).map(node).collect()
-        }
+/// *reachable*: `ping` says whether the layer answers, and nothing waits for one that does not.
+pub async fn reachable(world: &dyn World) -> Result<()> {
+    let nodes = world.nodes(2).await;
+    nodes[0].ping().await?;
+    world.cut().await;
+    wait_for_ping(world, &nodes[0], false).await?;
+    let room = RoomId::random();
+    let calls = async {
+        // Whether they fail is not for this clause to say, only that they return.
+        let _ = nodes[0].publish(room, Class::Durable, numbered("cut", 0)).await;
+        let _ = nodes[0].broadcast(numbered("cut", 1)).await;
+        let _ = nodes[0].join(room).await;
+        let _ = nodes[0].leave(room).await;
+    };
+    let returned = tokio::time::timeout(HANGS, calls).await.is_ok();
+    world.restore().await;
+    ensure!(returned, "a call waits for the layer to come back");
+    wait_for_ping(world, &nodes[0], true).await
+}
 
-        fn capacity(&self) -> usize {
-            16
+async fn wait_for_ping(world: &dyn World, node: &Arc<dyn ChannelLayer>, answered: bool) -> Result<()> {
+    for _ in 0..PATIENCE {
+        if node.ping().await.is_ok() == answered {
+            return Ok(());
         }
-
-        fn quiet(&self) -> Duration {
-            Duration::ZERO
-        }
+        pause(world).await;
     }
+    anyhow::bail!("ping never became: answered = {answered}")
+}
 
-    #[async_trait]
-    impl ChannelLayer for Broken {
-        async fn join(&self, room: RoomId) -> super::super::Result<()> {
-            self.joined.store(true, Ordering::Relaxed);
-            if self.deaf {
-                return Ok(());
-            }
-            self.inner.join(room).await
-        }
-
-        async fn leave(&self, room: RoomId) -> super::super::Result<()> {
-            if self.fault == Fault::Stays {
-                return Ok(());
-            }
-            self.inner.leave(room).await
-        }
-
-        async fn publish(&self, room: RoomId, class: Class, payload: Bytes) -> super::super::Result<()> {
-            if self.fault == Fault::Echoes && self.joined.load(Ordering::Relaxed) {
-                let payload = payload.clone();
-                self.extra.lock().push_back(Incoming::Payload { room, class, payload });
-            }
-            if self.fault == Fault::TreatsAllAlike {
-                // The real class travels in the last byte, where the layer below does not see it.
-                let mut marked = payload.to_vec();
-                marked.push(u8::from(class == Class::Durable));
-                return self.inner.publish(room, Class::Durable, marked.into()).await;
-            }
-            self.inner.publish(room, class, payload).await
-        }
-
-        async fn next(&self) -> super::super::Result<Incoming> {
-            if let Some(extra) = self.extra.lock().pop_front() {
-                return Ok(extra);
-            }
-            loop {
-                match (self.fault, self.inner.next().await?) {
-                    (Fault::HushesLosses, Incoming::Lost { .. }) => {}
-                    (fault, Incoming::Payload { room, class, payload }) => {
-                        return Ok(self.distort(fault, room, class, payload));
-                    }
-                    (_, lost) => return Ok(lost),
-                }
-            }
-        }
+/// *closed*: what was published still arrives, and every later call says that the layer is closed.
+pub async fn closed(world: &dyn World) -> Result<()> {
+    let nodes = world.nodes(2).await;
+    let room = RoomId::random();
+    nodes[1].join(room).await?;
+    let waiting = Arc::clone(&nodes[0]);
+    let waiting = tokio::spawn(async move { waiting.next().await });
+    tokio::task::yield_now().await;
+    for number in 0..world.capacity() / 2 {
+        nodes[0].publish(room, Class::Durable, numbered("last", number)).await?;
     }
-
-    impl Broken {
-        fn distort(&self, fault: Fault, room: RoomId, mut class: Class, mut payload: Bytes) -> Incoming {
-            match fault {
-                Fault::Repeats => {
-                    let payload = payload.clone();
-                    self.extra.lock().push_back(Incoming::Payload { room, class, payload });
-                }
-                Fault::Cuts => payload.truncate(4_096),
-                Fault::MixesClasses => class = Class::Durable,
-                Fault::TreatsAllAlike => {
-                    let mark = payload.split_off(payload.len() - 1);
-                    class = if mark[0] == 1 { Class::Durable } else { Class::Ephemeral };
-                }
-                _ => {}
-            }
-            Incoming::Payload { room, class, payload }
-        }
+    nodes[0].close().await;
+    nodes[0].close().await;
+    let arrived: HashSet<_> = payloads(world, &nodes[1]).await?.into_iter().collect();
+    let arrived = arrived.len();
+    let published = world.capacity() / 2;
+    ensure!(
+        arrived == published,
+        "{arrived} of {published} published before closing arrived"
+    );
+    let answers = [
+        ("join", nodes[0].join(room).await),
+        ("leave", nodes[0].leave(room).await),
+        ("publish", nodes[0].publish(room, Class::Durable, Bytes::new()).await),
+        ("broadcast", nodes[0].broadcast(Bytes::new()).await),
+        ("ping", nodes[0].ping().await),
+    ];
+    for (call, answer) in answers {
+        ensure!(answer == Err(Error::Closed), "{call} after closing: {answer:?}");
     }
-
-    #[tokio::test]
-    async fn each_broken_layer_fails_its_own_clause_and_no_other() {
-        for (fault, clause) in [
-            (Fault::ForgetsAThirdNode, "others"),
-            (Fault::Echoes, "not-self"),
-            (Fault::Repeats, "at-most-once"),
-            (Fault::Stays, "left"),
-            (Fault::Cuts, "intact"),
-            (Fault::MixesClasses, "intact"),
-            (Fault::HushesLosses, "loss-reported"),
-            (Fault::TreatsAllAlike, "ephemeral-first"),
-        ] {
-            let failed = failures(&BrokenWorld(fault)).await;
-            let clauses: Vec<_> = failed.iter().map(|(clause, _)| *clause).collect();
-            assert_eq!(clauses, [clause], "{fault:?}: {failed:?}");
-        }
-    }
+    let answer = tokio::time::timeout(HANGS, waiting).await??;
+    ensure!(answer == Err(Error::Closed), "a waiting reader was told {answer:?}");
+    let answer = tokio::time::timeout(HANGS, nodes[0].next()).await?;
+    ensure!(answer == Err(Error::Closed), "next after closing: {answer:?}");
+    Ok(())
 }
