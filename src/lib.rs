@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod model;
 pub mod presence;
 pub mod process;
+pub mod redis_link;
 pub mod rooms;
 pub mod sessions;
 pub mod shutdown;

@@ -139,6 +139,16 @@ pub const SESSION_TOUCH_INTERVAL: Duration = Duration::from_secs(60);
 pub const SESSION_TOUCHES_AT_ONCE: usize = 64;
 /// Characters kept of what a browser calls itself; the rest is cut off.
 pub const SESSION_TEXT_CHARS_MAX: usize = 256;
+/// How long connecting to Redis may take, Sentinels included; beyond it Redis is unavailable.
+pub const REDIS_CONNECT: Duration = Duration::from_secs(1);
+/// How long Redis may take to answer a command; beyond it Redis is unavailable and the connection is given up.
+pub const REDIS_ANSWER: Duration = Duration::from_millis(1_500);
+/// How long a command may block at Redis before it answers that there is nothing.
+pub const REDIS_BLOCK_MAX: Duration = Duration::from_secs(5);
+/// How long after a failed attempt to connect everybody is told at once that Redis is unavailable.
+pub const REDIS_PAUSE: Duration = Duration::from_millis(250);
+/// How often a Redis Cluster is asked again, within the time for one answer, for a key that has moved.
+pub const REDIS_CLUSTER_RETRIES: u32 = 3;
 /// Rooms that the directory remembers; beyond it those unused for longest are read again.
 pub const CACHED_ROOMS_MAX: usize = 16_384;
 /// Users that the directory remembers; beyond it those unused for longest are read again.

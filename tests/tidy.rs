@@ -16,6 +16,8 @@ const ORDER: &[&str] = &[
     "telemetry",
     "listen",
     "client",
+    // What the seams' Redis implementations share; the seams that use it follow.
+    "redis_link",
     "channel_layer",
     "store",
     "sessions",

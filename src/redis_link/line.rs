@@ -1,0 +1,276 @@
+//! One connection: made, used by many at once, given up, made again.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::cluster::ClusterClientBuilder;
+use redis::cluster_async::ClusterConnection;
+use redis::{AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisFuture};
+use redis::{ServerErrorKind, Value};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
+
+use super::options::{Host, RedisOptions, Topology};
+use super::{Error, Result};
+use crate::limits;
+
+/// What Redis says when it does not have a script.
+pub(super) const NO_SCRIPT: &str = "NOSCRIPT";
+
+#[derive(Clone)]
+enum Wire {
+    Server(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+impl ConnectionLike for Wire {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        match self {
+            Self::Server(wire) => wire.req_packed_command(cmd),
+            Self::Cluster(wire) => wire.req_packed_command(cmd),
+        }
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        pipeline: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        match self {
+            Self::Server(wire) => wire.req_packed_commands(pipeline, offset, count),
+            Self::Cluster(wire) => wire.req_packed_commands(pipeline, offset, count),
+        }
+    }
+
+    fn get_db(&self) -> i64 {
+        match self {
+            Self::Server(wire) => wire.get_db(),
+            Self::Cluster(wire) => wire.get_db(),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Slot {
+    wire: Option<Wire>,
+    /// Counts connections, so that one that broke is given up once and never its successor.
+    number: u64,
+    failed: Option<(Instant, Error)>,
+}
+
+pub(super) struct Line {
+    options: Arc<RedisOptions>,
+    answer: Duration,
+    slot: Mutex<Slot>,
+    down: AtomicBool,
+}
+
+impl Line {
+    pub(super) fn new(options: Arc<RedisOptions>, answer: Duration) -> Self {
+        Self {
+            options,
+            answer,
+            slot: Mutex::default(),
+            down: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) const fn options(&self) -> &Arc<RedisOptions> {
+        &self.options
+    }
+
+    /// Whether the latest attempt to connect failed.
+    pub(super) fn down(&self) -> bool {
+        self.down.load(Ordering::Relaxed)
+    }
+
+    pub(super) async fn one(&self, command: &Cmd) -> Result<Value> {
+        self.within(command, self.answer).await
+    }
+
+    pub(super) async fn within(&self, command: &Cmd, patience: Duration) -> Result<Value> {
+        let ask = async |mut wire: Wire| wire.req_packed_command(command).await?.extract_error();
+        self.ask(patience, ask).await
+    }
+
+    pub(super) async fn pipeline<T: FromRedisValue>(&self, pipeline: &Pipeline) -> Result<T> {
+        let ask = async |mut wire: Wire| pipeline.query_async(&mut wire).await;
+        self.ask(self.answer, ask).await
+    }
+
+    async fn ask<T, F: Future<Output = std::result::Result<T, RedisError>>>(
+        &self,
+        patience: Duration,
+        ask: impl FnOnce(Wire) -> F,
+    ) -> Result<T> {
+        let (wire, number) = self.wire().await?;
+        let cluster = matches!(wire, Wire::Cluster(_));
+        let (error, spent) = match timeout(patience, ask(wire)).await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => {
+                // A cluster's connection mends itself, unless none of its nodes is left.
+                let spent = if cluster {
+                    error.kind() == ErrorKind::ClusterConnectionNotFound
+                } else {
+                    error.is_unrecoverable_error() || error.is_io_error() || not_master(&error)
+                };
+                (classed(&error), spent)
+            }
+            Err(_) => (Error::Unavailable("no answer in time".into()), !cluster),
+        };
+        if spent {
+            self.give_up(number).await;
+        }
+        Err(error)
+    }
+
+    async fn give_up(&self, number: u64) {
+        let mut slot = self.slot.lock().await;
+        if slot.number == number {
+            slot.wire = None;
+        }
+    }
+
+    async fn wire(&self) -> Result<(Wire, u64)> {
+        let asked = Instant::now();
+        let mut slot = self.slot.lock().await;
+        if let Some(wire) = &slot.wire {
+            return Ok((wire.clone(), slot.number));
+        }
+        if let Some((at, error)) = &slot.failed
+            && (*at >= asked || at.elapsed() < limits::REDIS_PAUSE)
+        {
+            return Err(error.clone());
+        }
+        let attempt = timeout(limits::REDIS_CONNECT, connect(&self.options, self.answer)).await;
+        match attempt.unwrap_or_else(|_| Err(Error::Unavailable("no connection in time".into()))) {
+            Ok(wire) => {
+                self.down.store(false, Ordering::Relaxed);
+                slot.number += 1;
+                (slot.wire, slot.failed) = (Some(wire.clone()), None);
+                Ok((wire, slot.number))
+            }
+            Err(error) => {
+                if !self.down.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(%error, "the connection to Redis is gone");
+                }
+                slot.failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+}
+
+async fn connect(options: &RedisOptions, answer: Duration) -> Result<Wire> {
+    match options.topology() {
+        Topology::Single(host) => Ok(Wire::Server(server(options, host).await?)),
+        Topology::Sentinel { sentinels, master } => Ok(Wire::Server(sentinel(options, sentinels, master).await?)),
+        Topology::Cluster(hosts) => {
+            let infos = hosts.iter().map(|host| options.data_node(host));
+            let client = ClusterClientBuilder::new(infos.collect::<Result<Vec<_>>>()?)
+                .connection_timeout(limits::REDIS_CONNECT)
+                .response_timeout(answer)
+                .overall_response_timeout(Some(answer))
+                .retries(limits::REDIS_CLUSTER_RETRIES)
+                .tcp_settings(redis::io::tcp::TcpSettings::default().set_nodelay(true))
+                .build()
+                .map_err(|error| classed_connect(&error))?;
+            let wire = client.get_async_connection().await;
+            Ok(Wire::Cluster(wire.map_err(|error| classed_connect(&error))?))
+        }
+    }
+}
+
+async fn server(options: &RedisOptions, host: &Host) -> Result<MultiplexedConnection> {
+    open(options.data_node(host)?).await
+}
+
+async fn open(info: redis::ConnectionInfo) -> Result<MultiplexedConnection> {
+    let client = Client::open(info).map_err(|error| classed_connect(&error))?;
+    // How long an answer may take is counted by whoever asks.
+    let config = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(limits::REDIS_CONNECT))
+        .set_response_timeout(None);
+    let wire = client.get_multiplexed_async_connection_with_config(&config).await;
+    wire.map_err(|error| classed_connect(&error))
+}
+
+/// Asks all sentinels at once, and takes the first answer that names a server which says itself that it is a master.
+async fn sentinel(options: &RedisOptions, sentinels: &[Host], master: &str) -> Result<MultiplexedConnection> {
+    let mut attempts: FuturesUnordered<_> = sentinels
+        .iter()
+        .map(|host| async move {
+            let mut sentinel = open(options.sentinel(host)?).await?;
+            let mut question = redis::cmd("SENTINEL");
+            question.arg("get-master-addr-by-name").arg(master);
+            let found: Option<(String, u16)> = question
+                .query_async(&mut sentinel)
+                .await
+                .map_err(|error| classed_connect(&error))?;
+            let (name, port) = found
+                .ok_or_else(|| Error::Unavailable("a sentinel does not know a master of the configured name".into()))?;
+            let mut wire = server(options, &Host { name, port }).await?;
+            let role: Vec<Value> = redis::cmd("ROLE")
+                .query_async(&mut wire)
+                .await
+                .map_err(|error| classed_connect(&error))?;
+            let role = role.into_iter().next().map(String::from_redis_value);
+            if matches!(role, Some(Ok(role)) if role == "master") {
+                Ok(wire)
+            } else {
+                Err(Error::Unavailable(
+                    "the sentinels name a server that is no master yet".into(),
+                ))
+            }
+        })
+        .collect();
+    let mut error = Error::Unavailable("no sentinel is configured".into());
+    while let Some(attempt) = attempts.next().await {
+        match attempt {
+            Ok(wire) => return Ok(wire),
+            Err(why) => error = why,
+        }
+    }
+    Err(error)
+}
+
+/// Whether the server is not, or no longer, the master, or not yet ready.
+fn not_master(error: &RedisError) -> bool {
+    use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, ReadOnly, TryAgain};
+    matches!(
+        error.kind(),
+        ErrorKind::Server(BusyLoading | ClusterDown | MasterDown | ReadOnly | TryAgain)
+    )
+}
+
+/// What an error means for the caller.
+pub(super) fn classed(error: &RedisError) -> Error {
+    match error.kind() {
+        ErrorKind::Io | ErrorKind::ClusterConnectionNotFound | ErrorKind::MasterNameNotFoundBySentinel => {
+            Error::Unavailable(error.to_string())
+        }
+        ErrorKind::Server(ServerErrorKind::NoScript) => Error::Refused(NO_SCRIPT.into()),
+        ErrorKind::Parse | ErrorKind::UnexpectedReturnType => Error::Unexpected(error.to_string()),
+        _ if not_master(error) => Error::Unavailable(error.to_string()),
+        _ => Error::Refused(error.to_string()),
+    }
+}
+
+/// As [`classed`], without the server's own words: what it was told while connecting holds the password.
+fn classed_connect(error: &RedisError) -> Error {
+    let what = || match error.code() {
+        Some(code) => code.to_owned(),
+        None => error.category().to_owned(),
+    };
+    match error.kind() {
+        ErrorKind::Io => Error::Unavailable(error.to_string()),
+        ErrorKind::AuthenticationFailed | ErrorKind::InvalidClientConfig => Error::Refused(what()),
+        ErrorKind::Server(_) | ErrorKind::Extension if !not_master(error) => Error::Refused(what()),
+        _ => Error::Unavailable(what()),
+    }
+}
