@@ -149,6 +149,8 @@ pub const REDIS_BLOCK_MAX: Duration = Duration::from_secs(5);
 pub const REDIS_PAUSE: Duration = Duration::from_millis(250);
 /// How often a Redis Cluster is asked again, within the time for one answer, for a key that has moved.
 pub const REDIS_CLUSTER_RETRIES: u32 = 3;
+/// Commands for one request that Redis is asked at the same time; more go in several rounds.
+pub const REDIS_AT_ONCE: usize = 256;
 /// Rooms that the directory remembers; beyond it those unused for longest are read again.
 pub const CACHED_ROOMS_MAX: usize = 16_384;
 /// Users that the directory remembers; beyond it those unused for longest are read again.

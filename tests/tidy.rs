@@ -40,8 +40,10 @@ const IMPLEMENTATIONS: &[&str] = &[
     "channel_layer::local",
     "store::sqlite",
     "sessions::sqlite",
+    "sessions::redis",
     "control_log::local",
     "presence::local",
+    "presence::redis",
     "media::local",
 ];
 

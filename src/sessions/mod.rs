@@ -14,7 +14,9 @@
 #[cfg(test)]
 pub mod conformance;
 pub mod password;
+pub mod redis;
 pub mod sqlite;
+mod stored;
 
 use std::fmt;
 

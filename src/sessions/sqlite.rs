@@ -16,8 +16,9 @@ use tokio::sync::Semaphore;
 use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store::{self, SessionStore};
 
-use row::{COLUMNS, Stored, hash_of, info, millis, timestamp};
+use row::{COLUMNS, Keyed, hash_of, info};
 
+use super::stored::{ID_TRIES, Stored, millis, no_free_id, timestamp};
 use super::{Error, NewSession, Result, SessionHandle, SessionInfo, UserSessions};
 use crate::limits;
 use crate::model::{UserId, WallClock};
@@ -33,9 +34,6 @@ const SCHEMA: Schema = Schema {
     }],
 };
 
-/// Fresh ids that `create` tries; with 128 random bits even the second is never needed, unless the randomness is
-/// broken, and then it has to say so instead of trying for ever.
-const ID_TRIES: usize = 4;
 /// Rows that one transaction of a sweep or of a bulk creation touches, so that others get their turn.
 const BATCH: u16 = 500;
 
@@ -69,15 +67,6 @@ impl From<EngineError> for Error {
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
         EngineError::from(error).into()
-    }
-}
-
-impl From<Error> for session_store::Error {
-    fn from(error: Error) -> Self {
-        match error {
-            Error::Unavailable(why) => Self::Backend(why),
-            Error::Damaged(why) => Self::Decode(why),
-        }
     }
 }
 
@@ -160,24 +149,28 @@ impl SessionStore for SqliteSessions {
     async fn create(&self, record: &mut Record) -> session_store::Result<()> {
         let now = self.now();
         for _ in 0..ID_TRIES {
-            let stored = Stored::of(record)?;
+            let stored = Keyed {
+                id_hash: hash_of(record.id),
+                stored: Stored::of(record)?,
+            };
             if self.shared.engine.write(move |db| stored.insert(db, now)).await? {
                 return Ok(());
             }
             record.id = Id::default();
         }
-        Err(session_store::Error::Backend(format!(
-            "{ID_TRIES} random session ids in a row were taken: the system's randomness is broken"
-        )))
+        Err(no_free_id())
     }
 
     async fn save(&self, record: &Record) -> session_store::Result<()> {
-        let (stored, now) = (Stored::of(record)?, self.now());
-        match self.find(stored.id_hash, now).await? {
+        let (id_hash, stored, now) = (hash_of(record.id), Stored::of(record)?, self.now());
+        match self.find(id_hash, now).await? {
             // It ended meanwhile; a request that still held it must not bring it back.
             None => Ok(()),
             Some(found) if found.data == stored.data && close_together(found.expires_at, stored.expires_at) => Ok(()),
-            Some(_) => Ok(self.shared.engine.write(move |db| stored.update(db, now)).await?),
+            Some(_) => {
+                let keyed = Keyed { id_hash, stored };
+                Ok(self.shared.engine.write(move |db| keyed.update(db, now)).await?)
+            }
         }
     }
 
@@ -256,13 +249,17 @@ impl UserSessions for SqliteSessions {
     async fn create_many(&self, sessions: Vec<NewSession>) -> Result<()> {
         let now = self.now();
         for batch in sessions.chunks(BATCH.into()) {
-            let batch: Vec<_> = batch.iter().map(Stored::bare).collect();
+            let keyed = |session: &NewSession| Keyed {
+                id_hash: hash_of(session.id),
+                stored: Stored::bare(session),
+            };
+            let batch: Vec<_> = batch.iter().map(keyed).collect();
             let insert = move |db: &Connection| {
                 for session in &batch {
                     if !session.insert(db, now)? {
                         return Err(Error::Unavailable(format!(
                             "the id of session {} is taken",
-                            session.handle
+                            session.stored.handle
                         )));
                     }
                 }
