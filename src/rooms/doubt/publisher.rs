@@ -36,6 +36,8 @@ pub(super) struct Publisher<E> {
     pub(super) named: Option<Duration>,
     /// Since when it is known to publish nothing any more.
     pub(super) gone: Option<Duration>,
+    /// It said goodbye.
+    pub(super) left: bool,
     /// The last of our frames that it heard.
     pub(super) echo: u64,
 }
@@ -53,6 +55,7 @@ impl<E> Publisher<E> {
             absent: false,
             named: None,
             gone: None,
+            left: false,
             echo: 0,
         }
     }
@@ -120,12 +123,13 @@ impl<E> Line<E> {
         self.told = self.told.max(number);
     }
 
-    /// An event has arrived; `ready` gets what can be delivered. Answers false if it could not be kept.
-    pub(super) fn arrive(&mut self, arrived: Arrived<E>, mut ready: impl FnMut(Arrived<E>)) -> bool {
+    /// An event has arrived; `ready` gets what can be delivered, in a room that is not held. Answers false if it could
+    /// not be kept.
+    pub(super) fn arrive(&mut self, arrived: Arrived<E>, held: bool, mut ready: impl FnMut(Arrived<E>)) -> bool {
         self.told = self.told.max(arrived.number);
         match self.next {
-            Some(next) if arrived.number < next => ready(arrived),
-            Some(next) if arrived.number == next => {
+            Some(next) if arrived.number < next && !held => ready(arrived),
+            Some(next) if arrived.number == next && !held => {
                 self.next = Some(next + 1);
                 ready(arrived);
                 self.unpark(ready);
@@ -140,14 +144,16 @@ impl<E> Line<E> {
     }
 
     /// A repair of the room begins: what is known of now, it will read.
-    pub(super) fn begin_repair(&mut self) {
+    pub(super) const fn begin_repair(&mut self) {
         self.repairing = Some(self.told);
     }
 
-    /// The repair has returned; `ready` gets what can be delivered after it.
-    pub(super) fn end_repair(&mut self, done: bool, ready: impl FnMut(Arrived<E>)) {
+    /// The repair has returned; `ready` gets what can be delivered after it, in a room that is not held.
+    pub(super) fn end_repair(&mut self, done: bool, held: bool, ready: impl FnMut(Arrived<E>)) {
         if let (Some(told), true) = (self.repairing.take(), done) {
             self.next = Some(self.next.unwrap_or(0).max(told + 1));
+        }
+        if !held {
             self.unpark(ready);
         }
     }

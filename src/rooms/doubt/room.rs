@@ -125,7 +125,10 @@ impl Room {
             (false, false) => (None, None),
         };
         self.owed_since = began;
-        std::mem::take(&mut self.held)
+        // Something of our own may have become durable after the repair had read: it comes before what is live again.
+        let release = self.held && !again;
+        self.held &= !release;
+        release
     }
 
     /// Whether the room is to be held from now on, since it could not be repaired for too long.

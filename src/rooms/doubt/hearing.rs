@@ -1,0 +1,173 @@
+//! What is heard of other nodes: their frames and their events.
+
+use std::time::Duration;
+
+use super::publisher::{LastFrame, Line, Publisher};
+use super::room::Room;
+use super::{Action, Arrived, Cause, Doubt, Hole, Mechanisms, Now, StatusFrame};
+use crate::limits;
+use crate::model::{BootId, EventId, RoomId, Timestamp};
+
+impl<E> Doubt<E> {
+    pub(super) fn frame_arrived(&mut self, frame: &StatusFrame, now: Now) {
+        if frame.boot == self.own.boot() || !self.mechanisms.frames {
+            return;
+        }
+        self.clocks.heard(frame.boot, frame.clock, now);
+        let mark = self.last_reading();
+        self.name_peers(frame, mark, now);
+        let publisher = self
+            .publishers
+            .entry(frame.boot)
+            .or_insert_with(|| Publisher::new(now.elapsed, mark.max(frame.started)));
+        let heard_up_to = publisher.last.map_or(0, |last| last.number);
+        if frame.number <= heard_up_to {
+            return;
+        }
+        let follows = heard_up_to >= frame.since;
+        publisher.last = Some(LastFrame {
+            number: frame.number,
+            clock: frame.clock,
+            at: now.elapsed,
+        });
+        (publisher.gone, publisher.left) = (None, frame.goodbye);
+        (publisher.absent, publisher.suspect) = (false, false);
+        if let Some(echo) = frame.peers.iter().find(|peer| peer.boot == self.own.boot()) {
+            publisher.echo = publisher.echo.max(echo.frame);
+        }
+        if !follows {
+            self.gap(frame.boot, now);
+        }
+        if self.mechanisms.numbers {
+            self.numbers_told(frame, now);
+        }
+        if let Some(publisher) = self.publishers.get_mut(&frame.boot) {
+            publisher.settle();
+            if frame.goodbye {
+                publisher.gone = Some(now.elapsed);
+            }
+        }
+        self.judge(frame.boot, now);
+    }
+
+    /// Whom a peer hears, this node should hear too.
+    pub(super) fn name_peers(&mut self, frame: &StatusFrame, mark: Timestamp, now: Now) {
+        for peer in frame.peers.iter().filter(|peer| peer.boot != self.own.boot()) {
+            if self.publishers.len() >= limits::PUBLISHERS_MAX && !self.publishers.contains_key(&peer.boot) {
+                continue;
+            }
+            let publisher = self
+                .publishers
+                .entry(peer.boot)
+                .or_insert_with(|| Publisher::new(now.elapsed, mark));
+            publisher.named = Some(now.elapsed);
+        }
+    }
+
+    /// A publisher wrote to rooms that it did not tell of: nothing is known of its numbers any more.
+    pub(super) fn gap(&mut self, boot: BootId, now: Now) {
+        let Some(publisher) = self.publishers.get_mut(&boot) else {
+            return;
+        };
+        publisher.lines.clear();
+        publisher.open = 0;
+        self.holes.retain(|(of, _), _| *of != boot);
+        let mark = publisher.mark;
+        self.doubt_all(mark, Cause::Gap, now);
+    }
+
+    pub(super) fn numbers_told(&mut self, frame: &StatusFrame, now: Now) {
+        let Some(publisher) = self.publishers.get_mut(&frame.boot) else {
+            return;
+        };
+        for wrote in &frame.rooms {
+            let Some(room) = self.rooms.get(&wrote.room) else {
+                continue;
+            };
+            let given = frame.clock.minus(Duration::from_millis(wrote.age_ms.into()));
+            let covered = given.plus(limits::CLOCK_DIFFERENCE_MAX) < room.covered();
+            let line = publisher.lines.entry(wrote.room).or_insert_with(|| {
+                // The number itself is covered then, so the next one follows.
+                let first = if covered { wrote.number + 1 } else { wrote.number };
+                Line::new(first, covered)
+            });
+            line.told(wrote.number);
+            if line.has_hole() && !self.holes.contains_key(&(frame.boot, wrote.room)) {
+                self.holes.insert((frame.boot, wrote.room), Hole::since(now));
+                publisher.open += 1;
+            }
+        }
+    }
+
+    pub(super) fn event_arrived(&mut self, arrived: Arrived<E>, now: Now, actions: &mut Vec<Action<E>>) {
+        let (boot, room_id) = (arrived.boot, arrived.room);
+        let mechanisms = self.mechanisms;
+        let mark = self.last_reading();
+        let Some(room) = self.rooms.get_mut(&room_id).filter(|_| boot != self.own.boot()) else {
+            return;
+        };
+        room.active = now.elapsed;
+        if !mechanisms.numbers {
+            deliver(room, arrived, mechanisms, actions);
+            return;
+        }
+        if self.publishers.len() >= limits::PUBLISHERS_MAX && !self.publishers.contains_key(&boot) {
+            room.doubt(mark, now);
+            self.pump = true;
+            return;
+        }
+        let publisher = self
+            .publishers
+            .entry(boot)
+            .or_insert_with(|| Publisher::new(now.elapsed, mark));
+        let line = publisher.lines.entry(room_id).or_insert_with(|| {
+            let covered = arrived.previous.plus(limits::CLOCK_DIFFERENCE_MAX) < room.covered();
+            Line::new(arrived.number, covered)
+        });
+        let held = room.held();
+        let kept = line.arrive(arrived, held, |ready| deliver(room, ready, mechanisms, actions));
+        let (unknown, hole) = (line.is_unknown(), line.has_hole());
+        let before = self.holes.contains_key(&(boot, room_id));
+        if unknown && !before {
+            *self.causes.entry(Cause::FirstSeen).or_default() += 1;
+        }
+        if !kept || (unknown && !before) {
+            room.doubt(publisher.mark, now);
+            self.pump = true;
+        }
+        self.note_hole(boot, room_id, hole, now);
+    }
+
+    /// Keeps the list of holes and the publisher's mark in step with a line.
+    pub(super) fn note_hole(&mut self, boot: BootId, room: RoomId, hole: bool, now: Now) {
+        let Some(publisher) = self.publishers.get_mut(&boot) else {
+            return;
+        };
+        match (hole, self.holes.contains_key(&(boot, room))) {
+            (true, false) => {
+                self.holes.insert((boot, room), Hole::since(now));
+                publisher.open += 1;
+            }
+            (false, true) => {
+                self.holes.remove(&(boot, room));
+                publisher.open = publisher.open.saturating_sub(1);
+                publisher.settle();
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Notes what is about to be told; answers whether it is new.
+pub(super) fn note(room: &mut Room, id: EventId, late: Option<EventId>, mechanisms: Mechanisms) -> bool {
+    let told = late.is_some_and(|message| !room.seen.insert(message));
+    let new = room.seen.insert(id) && !told;
+    new || !mechanisms.seen
+}
+
+pub(super) fn deliver<E>(room: &mut Room, arrived: Arrived<E>, mechanisms: Mechanisms, actions: &mut Vec<Action<E>>) {
+    if note(room, arrived.id, arrived.late, mechanisms) {
+        let Arrived { room, event, .. } = arrived;
+        actions.push(Action::Deliver { room, event });
+    }
+}
