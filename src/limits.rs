@@ -151,6 +151,13 @@ pub const REDIS_PAUSE: Duration = Duration::from_millis(250);
 pub const REDIS_CLUSTER_RETRIES: u32 = 3;
 /// Commands for one request that Redis is asked at the same time; more go in several rounds.
 pub const REDIS_AT_ONCE: usize = 256;
+/// How often a node renews the lease of its presence entries.
+pub const PRESENCE_BEAT: Duration = Duration::from_secs(1);
+/// How long the presence entries of a node that does not renew its lease stay; a beat later, within 10 s, the other
+/// nodes have taken them out.
+pub const PRESENCE_LEASE: Duration = Duration::from_secs(8);
+/// How long Redis may take for one change of presence; beyond it presence is unavailable until the next beat.
+pub const PRESENCE_PATIENCE: Duration = Duration::from_millis(500);
 /// Rooms that the directory remembers; beyond it those unused for longest are read again.
 pub const CACHED_ROOMS_MAX: usize = 16_384;
 /// Users that the directory remembers; beyond it those unused for longest are read again.

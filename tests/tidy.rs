@@ -44,6 +44,7 @@ const IMPLEMENTATIONS: &[&str] = &[
     "control_log::local",
     "presence::local",
     "presence::redis",
+    "throttle::redis",
     "media::local",
 ];
 

@@ -10,6 +10,7 @@
 #[cfg(test)]
 pub mod conformance;
 pub mod local;
+pub mod redis;
 
 use async_trait::async_trait;
 

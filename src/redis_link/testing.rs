@@ -32,6 +32,14 @@ pub async fn shared() -> Option<(RedisLink, Option<Server>)> {
     Some((link, server))
 }
 
+/// A link to the same Redis under another prefix that nobody else has.
+#[must_use]
+pub fn apart(link: &RedisLink) -> RedisLink {
+    let prefix = format!("test-{:016x}:", rand::rng().random::<u64>());
+    let options = link.options().clone().with_prefix(&prefix);
+    RedisLink::new(options.expect("a prefix"))
+}
+
 /// Waits until it answers.
 pub async fn answering(link: &RedisLink) {
     for _ in 0..600 {

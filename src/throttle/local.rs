@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use sha2::{Digest, Sha256};
 
-use super::{Kind, Policy, Result, Throttle, Verdict, wait_at};
+use super::{Kind, Policy, Result, Throttle, Verdict, bounded_key, wait_at};
 use crate::limits::{self, Growing, Rate};
 
 /// Time since a fixed moment, never running backwards. Injected, so that tests own time.
@@ -30,15 +29,8 @@ pub struct LocalThrottles {
 
 type Key = (Kind, Arc<str>);
 
-/// Keys come from outside: one that is longer than any that means something is kept as a hash, so that the map is
-/// bounded in bytes too.
 fn key_of(kind: Kind, key: &str) -> Key {
-    if key.len() <= limits::THROTTLE_KEY_BYTES_MAX {
-        return (kind, key.into());
-    }
-    let digest = Sha256::digest(key);
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    (kind, hex.into())
+    (kind, bounded_key(key).into())
 }
 
 #[derive(Default)]

@@ -24,11 +24,14 @@
 #[cfg(test)]
 pub mod conformance;
 pub mod local;
+pub mod redis;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use sha2::{Digest, Sha256};
 
 use crate::limits;
 
@@ -164,6 +167,16 @@ pub fn address_key(address: IpAddr) -> String {
             format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
         }
     }
+}
+
+/// Keys come from outside: one that is longer than any that means something is kept as a hash, so that what is kept is
+/// bounded in bytes too.
+fn bounded_key(key: &str) -> Cow<'_, str> {
+    if key.len() <= limits::THROTTLE_KEY_BYTES_MAX {
+        return key.into();
+    }
+    let hex = Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect();
+    Cow::Owned(hex)
 }
 
 /// The time until a bucket with this much left to leak takes another; `None` if it does now.
