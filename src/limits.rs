@@ -129,6 +129,32 @@ pub const REVOCATION_WAIT: Duration = Duration::from_secs(5);
 pub const LAYER_QUEUE_MAX: usize = 65_536;
 /// Bytes of payloads that may wait there; the same happens beyond them.
 pub const LAYER_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Shards that rooms fall into on NATS; part of their subjects, so it never changes.
+pub const LAYER_SHARDS: usize = 256;
+/// Client connections that a node opens to NATS.
+pub const LAYER_CONNECTIONS: usize = 2;
+/// More than these are refused as a mistake.
+pub const LAYER_CONNECTIONS_MAX: usize = 16;
+/// Messages of one room that the NATS client keeps until they are taken; beyond it they are dropped and the loss is
+/// reported.
+pub const LAYER_SUBSCRIPTION_QUEUE_MAX: usize = 8_192;
+/// Messages that wait to be written to one NATS connection; a durable one then waits a moment, an ephemeral one is
+/// dropped.
+pub const LAYER_COMMANDS_MAX: usize = 2_048;
+/// How long a durable message waits for its place there.
+pub const LAYER_PUBLISH_WAIT: Duration = Duration::from_millis(500);
+/// How long NATS may take to answer before it counts as out of reach.
+pub const LAYER_ANSWER_WAIT: Duration = Duration::from_secs(2);
+/// How often the NATS client asks the server whether it is there; two unanswered questions end the connection.
+pub const LAYER_PING_INTERVAL: Duration = Duration::from_secs(5);
+/// How often a node looks at its NATS connections, where no event said that they changed.
+pub const LAYER_WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// The first wait before NATS is tried again; it doubles, and each is spread by half to either side.
+pub const LAYER_RECONNECT_DELAY: Duration = Duration::from_millis(100);
+/// No such wait is longer, before it is spread.
+pub const LAYER_RECONNECT_DELAY_MAX: Duration = Duration::from_secs(4);
+/// How long a starting node tries to reach NATS before it gives up.
+pub const LAYER_CONNECT_WAIT: Duration = Duration::from_secs(15);
 /// Mentions looked up in one message; further names stay plain text.
 pub const MENTIONS_MAX: usize = 20;
 /// A session's life since its last use.

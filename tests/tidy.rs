@@ -38,6 +38,7 @@ const ORDER: &[&str] = &[
 /// The seams' implementations, which only the composition root and tests may name.
 const IMPLEMENTATIONS: &[&str] = &[
     "channel_layer::local",
+    "channel_layer::nats",
     "store::sqlite",
     "sessions::sqlite",
     "sessions::redis",

@@ -25,6 +25,7 @@ mod arrivals;
 #[cfg(test)]
 pub mod conformance;
 pub mod local;
+pub mod nats;
 
 use async_trait::async_trait;
 use bytes::Bytes;
