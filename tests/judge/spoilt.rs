@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use natter::model::EventId;
 
-use crate::checker::history::{Deed, Event, History, Row};
-use crate::checker::{RULES, Rules, check};
+use crate::judge::history::{Deed, Event, History, Row};
+use crate::judge::{RULES, Rules, check};
 
 const HALL: &str = "hall";
 
@@ -187,14 +187,14 @@ fn good() -> History {
 fn spoilt(rule: &str) -> History {
     let mut history = good();
     let entries = &mut history.entries;
-    let find = |entries: &[crate::checker::history::Entry], wanted: &dyn Fn(&Event) -> bool| {
+    let find = |entries: &[crate::judge::history::Entry], wanted: &dyn Fn(&Event) -> bool| {
         entries
             .iter()
             .position(|entry| wanted(&entry.event))
             .expect("the good history has it")
     };
     let shown = |connection: u32, n: u64| move |event: &Event| matches!(event, Event::Shown { connection: c, row, .. } if (*c, row.id) == (connection, id(n)));
-    let histories = |entries: &mut Vec<crate::checker::history::Entry>, change: &dyn Fn(&mut Vec<Row>)| {
+    let histories = |entries: &mut Vec<crate::judge::history::Entry>, change: &dyn Fn(&mut Vec<Row>)| {
         for entry in entries {
             if let Event::History { rows, .. } = &mut entry.event {
                 change(rows);
@@ -270,7 +270,7 @@ fn spoilt(rule: &str) -> History {
                 from: id(2),
                 to: Some(id(3)),
             };
-            entries.insert(at, crate::checker::history::Entry { at: 0, event });
+            entries.insert(at, crate::judge::history::Entry { at: 0, event });
         }
         "silence after a revocation" => {
             let at = find(entries, &shown(20, 3));
@@ -367,7 +367,7 @@ fn a_refusal_after_an_open_attempt_takes_nothing_back() {
         .position(|entry| entry.event == Event::Unknown { op: 6 });
     let at = at.expect("an unknown outcome") - 1;
     let again = history.entries[at].clone();
-    let refused = crate::checker::history::Entry {
+    let refused = crate::judge::history::Entry {
         at: again.at,
         event: Event::Refused { op: 6 },
     };

@@ -1,5 +1,5 @@
 //! Judges a recorded history against the guarantees: who was acknowledged what, who was shown what, and what is there in
-//! the end. It knows nothing of servers, so the simulation and the tests against real processes share it.
+//! the end. It knows nothing of servers: whoever runs them records, and it judges what was recorded.
 //!
 //! Each rule has a name; `spoilt` takes a good history, spoils it in one place and sees that exactly the rule that
 //! speaks of it finds it. Ids of one send that is stored twice have the same attempt hash; they count as one message.
