@@ -124,6 +124,25 @@ pub const NONCE_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 pub const CONTROL_LOG_MAX: usize = 10_000;
 /// How long a revocation waits for all nodes before it is answered all the same.
 pub const REVOCATION_WAIT: Duration = Duration::from_secs(5);
+/// A node reads the control log, and so renews its lease there, at least this often.
+pub const LEASE_RENEWAL: Duration = Duration::from_secs(1);
+/// How long a node keeps its place in the control log, and is waited for, after it was last seen there or heard.
+pub const LEASE_LIFE: Duration = Duration::from_secs(10);
+/// A node delivers and accepts sends on the strength of a proof for this long, counted from before it was asked for.
+pub const DELIVERY_LEASE: Duration = Duration::from_secs(3);
+/// Where no node reaches the control log, a node delivers only while it hears every node that it has known this long
+/// before its last reading, but for those that said goodbye.
+pub const LEASE_MEMORY: Duration = Duration::from_secs(10 * 60);
+/// Sessions and memberships that are checked at the same time after entries of the control log were missed.
+pub const RECHECKS_AT_ONCE: usize = 64;
+/// Connections whose sessions were lost are closed over this time, so that their users do not come back all at once.
+pub const SESSIONS_LOST_SPREAD: Duration = Duration::from_secs(60);
+/// Stored changes that wait until the control log is in reach; beyond it the oldest is left to whoever repeats it.
+pub const OWED_ANNOUNCEMENTS_MAX: usize = 1_024;
+/// Own status frames whose time of sending is remembered: an echo of an older one proves nothing any more.
+pub const LEASE_FRAMES_MAX: usize = 16;
+/// Nodes whose frames the delivery lease remembers; with more, only readings of the control log count.
+pub const LEASE_PEERS_MAX: usize = 1_024;
 /// What may wait for one node on the channel layer; beyond it, ephemeral payloads first, it is dropped and the loss is
 /// reported.
 pub const LAYER_QUEUE_MAX: usize = 65_536;
@@ -299,5 +318,3 @@ pub const CLOCK_OFF_MAX: Duration = Duration::from_secs(2);
 pub const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(4);
 /// How long a peer's clock counts after its last status frame.
 pub const PEER_HEARD: Duration = Duration::from_secs(10);
-/// A lease's life after its last renewal.
-pub const LEASE_LIFE: Duration = Duration::from_secs(10);

@@ -267,6 +267,9 @@ async fn log_out(State(http): State<Arc<Http>>, session: Session) -> Result<Stat
                 Ok(()) | Err(directory::Error::NotFound(_)) => {}
                 Err(error) => return Err(error.into()),
             }
+        } else {
+            // An earlier attempt may have ended it and not got further.
+            http.directory.settle_session(&handle).await?;
         }
         session.flush().await?;
     }

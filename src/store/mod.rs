@@ -246,6 +246,10 @@ pub trait RoomStore: Send + Sync {
         read: Option<EventId>,
     ) -> Result<()>;
 
+    /// Changes a member's role; [`Error::NotFound`] if they are none any more. A membership that ends at the same time
+    /// stays ended.
+    async fn set_role(&self, room: RoomId, user: UserId, role: Role) -> Result<()>;
+
     /// Ends a membership; nothing happens if there is none. If the owner goes, the longest-standing moderator, else
     /// member, becomes owner in the same step and is named in the answer.
     async fn end_member(&self, room: RoomId, user: UserId) -> Result<Option<UserId>>;

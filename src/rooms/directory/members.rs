@@ -7,7 +7,7 @@ use super::{Directory, Error, Result, author_of};
 use crate::control_log::{Entry, StandingCut};
 use crate::model::permission::outranks;
 use crate::model::{Action, Role, Room, RoomId, Standing, User, UserId};
-use crate::store::Ban;
+use crate::store::{self, Ban};
 use crate::wire::outbound::Notice;
 
 impl Directory {
@@ -30,6 +30,9 @@ impl Directory {
             Standing::Outsider => self.invite(actor, room, target, role).await,
             Standing::Member(now) if role.is_none_or(|role| role == now) => {
                 self.authorise(Action::Invite, room, actor.id).await?;
+                if role.is_some() && self.authorise(Action::ChangeRole, room, actor.id).await.is_ok() {
+                    self.cut(room.id, target.id, StandingCut::Role).await?;
+                }
                 Ok(now)
             }
             Standing::Member(_) => {
@@ -79,8 +82,11 @@ impl Directory {
         if role == Role::Owner {
             self.hand_over(actor, room, target).await?;
         } else {
-            let store = &self.seams.store;
-            store.put_member(room.id, target.id, role, self.now(), None).await?;
+            // Not `put_member`: who is thrown out at this moment must not come back by it.
+            match self.seams.store.set_role(room.id, target.id, role).await {
+                Err(store::Error::NotFound) => return Err(Error::NotFound("member")),
+                outcome => outcome?,
+            }
             self.cut(room.id, target.id, StandingCut::Role).await?;
         }
         self.tell_role(room, target.id, role);
@@ -89,8 +95,9 @@ impl Directory {
 
     async fn hand_over(&self, owner: &User, room: &Room, heir: &User) -> Result<()> {
         self.seams.store.hand_over(room.id, owner.id, heir.id).await?;
-        self.cut(room.id, heir.id, StandingCut::Role).await?;
+        let heirs = self.cut(room.id, heir.id, StandingCut::Role).await;
         self.cut(room.id, owner.id, StandingCut::Role).await?;
+        heirs?;
         self.tell_role(room, owner.id, Role::Moderator);
         Ok(())
     }
@@ -120,7 +127,13 @@ impl Directory {
     /// # Errors
     /// By the matrix: nobody leaves a direct conversation.
     pub async fn leave(&self, user: UserId, room: &Room) -> Result<()> {
-        self.authorise(Action::Leave, room, user).await?;
+        let allowed = self.authorise(Action::Leave, room, user).await;
+        if self.standing(room.id, user).await? == Standing::Outsider {
+            // Already so; what they are told is what any outsider is told.
+            self.cut(room.id, user, StandingCut::Left).await?;
+            return allowed.map(|_| ());
+        }
+        allowed?;
         self.end_membership(room, user, StandingCut::Left).await?;
         self.seams.live.inbox(user, &Notice::Left(room.into()));
         Ok(())

@@ -7,7 +7,10 @@
 //! What the store said about rooms, people and standings is cached; entries of the control log make it forget
 //! ([`Directory::apply`]). It forgets before the change is announced, and a read that began earlier is not kept.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::control_log::{self, ControlLog, Entry, RoomCut};
 use crate::limits;
@@ -24,6 +27,7 @@ mod error;
 mod joining;
 mod members;
 mod messages;
+mod owed;
 mod people;
 mod settings;
 #[cfg(test)]
@@ -108,6 +112,8 @@ pub struct Directory {
     user_names: Cache<Name, UserId>,
     standings: Cache<(RoomId, UserId), Standing>,
     markers: Cache<(RoomId, UserId), Option<EventId>>,
+    /// Stored changes that are not announced yet.
+    owed: Mutex<VecDeque<Entry>>,
 }
 
 impl std::fmt::Debug for Directory {
@@ -143,6 +149,7 @@ impl Directory {
             user_names: Cache::new(limits::CACHED_USERS_MAX),
             standings: Cache::new(limits::CACHED_STANDINGS_MAX),
             markers: Cache::new(limits::CACHED_STANDINGS_MAX),
+            owed: Mutex::default(),
         }
     }
 
@@ -182,14 +189,18 @@ impl Directory {
     /// Announces a durable change and waits until every node has acted on it.
     async fn revoke(&self, entry: Entry) -> Result<()> {
         self.apply(&entry);
-        control_log::revoke(&*self.seams.control_log, entry).await?;
+        let outcome = control_log::revoke(&*self.seams.control_log, entry.clone()).await;
+        self.note(&entry, outcome.is_ok());
+        outcome?;
         Ok(())
     }
 
     /// Announces a change that takes nothing away from anybody: nobody has to wait for it.
     async fn announce(&self, entry: Entry) -> Result<()> {
         self.apply(&entry);
-        self.seams.control_log.append(entry).await?;
+        let outcome = self.seams.control_log.append(entry.clone()).await;
+        self.note(&entry, outcome.is_ok());
+        outcome?;
         Ok(())
     }
 

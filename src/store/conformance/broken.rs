@@ -191,6 +191,10 @@ impl RoomStore for Broken {
         pass!(self.put_member(room, user, role, at, read))
     }
 
+    async fn set_role(&self, room: RoomId, user: UserId, role: Role) -> Result<()> {
+        pass!(self.set_role(room, user, role))
+    }
+
     async fn end_member(&self, room: RoomId, user: UserId) -> Result<Option<UserId>> {
         let heir = pass!(self.end_member(room, user))?;
         Ok(if self.breaks("succession") { None } else { heir })

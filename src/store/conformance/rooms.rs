@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 
 use super::{AT, Scene, Subject, fresh_name, public_room, user};
 use crate::model::{Name, Role, RoomId, RoomKind, Standing};
-use crate::store::{NewRoom, RoomChange};
+use crate::store::{Error, NewRoom, RoomChange};
 
 /// A direct conversation is made once, whoever opens it and however many do at once.
 pub async fn direct(subject: &dyn Subject) -> anyhow::Result<()> {
@@ -137,6 +137,12 @@ pub async fn bans(subject: &dyn Subject) -> anyhow::Result<()> {
     ensure!(
         store.standing(room, bob).await? == Standing::Member(Role::Member),
         "a lifted ban still holds"
+    );
+    store.end_member(room, bob).await?;
+    let late = store.set_role(room, bob, Role::Moderator).await;
+    ensure!(
+        late == Err(Error::NotFound) && store.standing(room, bob).await? == Standing::Outsider,
+        "a role given after the end of a membership brought it back: {late:?}"
     );
     Ok(())
 }

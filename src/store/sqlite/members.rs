@@ -47,7 +47,8 @@ fn role(db: &Connection, room: RoomId, user: UserId) -> Result<Option<Role>> {
         .optional()?)
 }
 
-fn set_role(db: &Connection, room: RoomId, user: UserId, role: Role) -> Result<()> {
+/// Only a member has a role: one who has gone meanwhile is not brought back.
+pub(super) fn set_role(db: &Connection, room: RoomId, user: UserId, role: Role) -> Result<()> {
     let changed = db
         .prepare_cached(SET_ROLE)?
         .execute(params![room.as_bytes(), user.as_bytes(), role.as_str()])?;

@@ -189,6 +189,12 @@ impl RoomStore for SqliteStore {
             .await
     }
 
+    async fn set_role(&self, room: RoomId, user: UserId, role: Role) -> Result<()> {
+        self.engine
+            .write(move |db| members::set_role(db, room, user, role))
+            .await
+    }
+
     async fn end_member(&self, room: RoomId, user: UserId) -> Result<Option<UserId>> {
         self.engine.write(move |db| members::end(db, room, user)).await
     }

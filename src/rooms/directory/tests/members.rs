@@ -1,5 +1,7 @@
 //! Invitations, roles, kicks, bans and leaving.
 
+use std::sync::atomic::Ordering;
+
 use super::super::Error;
 use super::world::World;
 use crate::control_log::{Entry, StandingCut};
@@ -138,4 +140,111 @@ async fn an_owner_who_leaves_has_an_heir() {
     assert_eq!(world.told(&moderator), ["role"]);
     assert_eq!(world.standing(&room, &moderator).await, Standing::Member(Role::Owner));
     assert_eq!(world.standing(&room, &owner).await, Standing::Outsider);
+}
+
+#[tokio::test]
+async fn a_role_given_at_the_moment_of_a_kick_brings_nobody_back() {
+    let world = World::new();
+    let (room, [_, _, member, moderator, owner]) = world.room_with_everybody(RoomKind::Public, "z").await;
+    for round in 0..20 {
+        world.directory.put_member(&owner, &room, &member, None).await.unwrap();
+        let promoted = world
+            .directory
+            .put_member(&owner, &room, &member, Some(Role::Moderator));
+        let kicked = world.directory.kick(&owner, &room, &member);
+        let (promoted, kicked) = tokio::join!(promoted, kicked);
+        kicked.unwrap();
+        assert_eq!(
+            world.standing(&room, &member).await,
+            Standing::Outsider,
+            "round {round}: {promoted:?}"
+        );
+        let stored = world.store.standing(room.id, member.id).await.unwrap();
+        assert_eq!(stored, Standing::Outsider, "round {round}: {promoted:?}");
+    }
+    // The same in the one order that would bring somebody back: what was known of them is older than the kick.
+    assert!(world.standing(&room, &moderator).await.role().is_some());
+    world.store.end_member(room.id, moderator.id).await.unwrap();
+    let late = world
+        .directory
+        .put_member(&owner, &room, &moderator, Some(Role::Member))
+        .await;
+    assert!(matches!(late, Err(Error::NotFound(_))), "{late:?}");
+    let stored = world.store.standing(room.id, moderator.id).await.unwrap();
+    assert_eq!(stored, Standing::Outsider);
+}
+
+#[tokio::test]
+async fn what_could_not_be_announced_is_announced_later_and_may_be_repeated() {
+    let world = World::new();
+    let (room, [_, _, member, moderator, owner]) = world.room_with_everybody(RoomKind::Private, "o").await;
+    world.logged();
+    world.log.down.store(true, Ordering::SeqCst);
+    let directory = &world.directory;
+    let unavailable = |answer: Result<(), Error>| matches!(answer, Err(Error::Unavailable(_)));
+    assert!(unavailable(directory.leave(member.id, &room).await));
+    assert!(unavailable(directory.leave(member.id, &room).await));
+    let promoted = directory.put_member(&owner, &room, &moderator, Some(Role::Owner)).await;
+    assert!(unavailable(promoted.map(|_| ())));
+    directory.settle().await;
+    assert!(directory.owes() && world.logged().is_empty());
+    world.log.down.store(false, Ordering::SeqCst);
+    directory.settle().await;
+    assert!(!directory.owes());
+    let entry = |user, why| Entry::Standing {
+        room: room.id,
+        user,
+        why,
+    };
+    let [left, heir, former] = &world.logged()[..] else {
+        panic!("three changes were stored")
+    };
+    assert_eq!(*left, entry(member.id, StandingCut::Left));
+    assert_eq!(*heir, entry(moderator.id, StandingCut::Role));
+    assert_eq!(*former, entry(owner.id, StandingCut::Role));
+    // Who repeats it learns what any outsider learns, after the same announcement.
+    assert!(matches!(
+        directory.leave(member.id, &room).await,
+        Err(Error::NotFound(_))
+    ));
+    assert_eq!(world.logged(), [entry(member.id, StandingCut::Left)]);
+    let again = directory
+        .put_member(&moderator, &room, &owner, Some(Role::Moderator))
+        .await;
+    assert_eq!(again, Ok(Role::Moderator));
+    assert_eq!(world.logged(), [entry(owner.id, StandingCut::Role)]);
+}
+
+#[tokio::test]
+async fn a_log_out_that_was_not_announced_is_finished_by_its_repetition() {
+    let world = World::new();
+    let user = world.user("logs-out").await;
+    let id = tower_sessions::session::Id(7);
+    let session = crate::sessions::NewSession {
+        id,
+        user: user.id,
+        expires_at: crate::model::Timestamp::from_millis(u64::from(u32::MAX) * 1_000),
+    };
+    crate::sessions::UserSessions::create_many(&world.sessions, vec![session])
+        .await
+        .unwrap();
+    let handle = crate::sessions::SessionHandle::of(id);
+    world.log.down.store(true, Ordering::SeqCst);
+    assert!(world.directory.end_session(user.id, &handle).await.is_err());
+    assert!(
+        world.directory.settle_session(&handle).await.is_err(),
+        "the log is still away"
+    );
+    world.log.down.store(false, Ordering::SeqCst);
+    world.logged();
+    world.directory.settle_session(&handle).await.unwrap();
+    assert_eq!(
+        world.logged(),
+        [Entry::Session {
+            handle: handle.clone(),
+            user: user.id
+        }]
+    );
+    world.directory.settle_session(&handle).await.unwrap();
+    assert_eq!(world.logged(), []);
 }
