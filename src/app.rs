@@ -11,6 +11,7 @@ use crate::admin::{Checks, Health, Heartbeat, Operators};
 use crate::config::Config;
 use crate::conn::{self, Gate};
 use crate::control_log::ControlLog;
+use crate::control_log::lease::DeliveryLease;
 use crate::control_log::local::LocalControlLog;
 use crate::fanout::Registry;
 use crate::http::{self, Gauges, Http, Settings, Stats};
@@ -75,6 +76,7 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
     background.spawn(conn::enforce(
         Arc::clone(&parts.gate),
         Arc::new(parts.log.clone()),
+        DeliveryLease::unlimited(),
         node,
         position,
     ));

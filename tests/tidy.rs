@@ -43,6 +43,7 @@ const IMPLEMENTATIONS: &[&str] = &[
     "sessions::sqlite",
     "sessions::redis",
     "control_log::local",
+    "control_log::redis",
     "presence::local",
     "presence::redis",
     "throttle::redis",

@@ -158,7 +158,7 @@ impl Connection {
             if self.link.waiting() > limits::ANSWER_BYTES_RESERVED / 2 {
                 self.settle().await;
             }
-            if self.link.is_dead() {
+            if self.link.is_dead() || self.link.is_silent() {
                 return;
             }
             match item {

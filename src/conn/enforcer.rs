@@ -1,47 +1,73 @@
 //! Acts on the control log: forgets what entries make wrong, cuts the connections they concern, then reports the
 //! position, so that the revocation can be answered (G6).
+//!
+//! Each reading that was acted on renews the node's delivery lease. A reading that missed something bars the lease until
+//! everything has been checked again.
 
 use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::task::JoinHandle;
 
 use super::Gate;
+use super::recheck::recheck;
+use crate::control_log::lease::DeliveryLease;
 use crate::control_log::{ControlLog, Entry, Error, Position, RoomCut, StandingCut, UserCut};
 use crate::model::{BootId, RoomId};
 use crate::wire::close::CloseCode;
 use crate::wire::farewell::farewell;
 use crate::wire::outbound::LeftReason;
 
-/// How long to wait before the log is asked again after it could not be read.
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
+/// How long to wait before something is asked again that could not be read.
+pub(super) const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
 
 /// Reads the control log from a position until the task is dropped.
-pub async fn enforce(gate: Arc<Gate>, log: Arc<dyn ControlLog>, node: BootId, attached: Position) {
-    let mut position = attached;
+pub async fn enforce(
+    gate: Arc<Gate>,
+    log: Arc<dyn ControlLog>,
+    lease: DeliveryLease,
+    node: BootId,
+    attached: Position,
+) {
+    let mut acted = attached;
+    let mut away = false;
+    let mut settling: Option<JoinHandle<()>> = None;
     loop {
-        match log.next(position).await {
-            Ok((entries, last)) => {
-                for entry in entries {
-                    act(&gate, &entry).await;
+        let begun = Instant::now();
+        match log.read(node, acted).await {
+            Ok(reading) => {
+                for entry in &reading.entries {
+                    act(&gate, entry).await;
                 }
-                position = last;
+                acted = reading.position;
+                lease.renewed(begun, acted, &reading.holders);
+                if std::mem::take(&mut away) {
+                    tracing::info!(%acted, "the control log is read again");
+                }
+                // Beside the loop, since it waits for readings of this node too.
+                if gate.directory.owes() && settling.as_ref().is_none_or(JoinHandle::is_finished) {
+                    let gate = Arc::clone(&gate);
+                    settling = Some(tokio::spawn(async move { gate.directory.settle().await }));
+                }
+                // After entries the next reading comes at once: it says that they are done.
+                if reading.entries.is_empty() {
+                    log.changed(acted).await;
+                }
             }
             Err(Error::Behind { resume_at }) => {
-                tracing::error!(
-                    position,
-                    resume_at,
-                    "control-log entries were missed: ending every connection"
-                );
-                gate.directory.forget_all();
-                cut_everybody(&gate);
-                position = resume_at;
+                tracing::error!(%acted, %resume_at, "control-log entries were missed: nothing is delivered until all is checked");
+                lease.bar(resume_at);
+                recheck(&gate).await;
+                acted = resume_at;
             }
             Err(error) => {
-                tracing::warn!(%error, "the control log can't be read");
+                lease.failed();
+                // Once for each time that it goes away: this is tried several times a second.
+                if !std::mem::replace(&mut away, true) {
+                    tracing::warn!(%error, "the control log can't be read");
+                }
                 tokio::time::sleep(PAUSE).await;
-                continue;
             }
-        }
-        if let Err(error) = log.report(node, position).await {
-            tracing::warn!(%error, "the control log did not take a report");
         }
     }
 }
@@ -92,7 +118,7 @@ async fn act(gate: &Gate, entry: &Entry) {
 }
 
 /// Shows an active room its present state, as the store has it. Until the store can be read the entry is not done.
-async fn room_changed(gate: &Gate, room: RoomId) {
+pub(super) async fn room_changed(gate: &Gate, room: RoomId) {
     loop {
         match gate.store.room(room).await {
             Ok(Some(room)) => return gate.hub.room_changed(Arc::new(room)).await,
@@ -100,12 +126,5 @@ async fn room_changed(gate: &Gate, room: RoomId) {
             Err(error) => tracing::warn!(%error, %room, "a changed room can't be read"),
         }
         tokio::time::sleep(PAUSE).await;
-    }
-}
-
-/// Ends every connection: what was missed may concern any of them, and each is checked anew when it comes back.
-fn cut_everybody(gate: &Gate) {
-    for link in gate.registry.all() {
-        link.abort(&farewell(CloseCode::GoingAway, 0.0));
     }
 }

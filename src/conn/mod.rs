@@ -7,6 +7,7 @@
 mod connection;
 mod enforcer;
 mod read;
+mod recheck;
 mod requests;
 mod sweep;
 mod upgrade;

@@ -37,6 +37,9 @@ pub async fn sweep(gate: Arc<Gate>) {
         for (index, link) in gate.registry.all().into_iter().enumerate() {
             look_after(&link, &ping, now);
             // A sixtieth of all connections each second: every session is asked for once a minute.
+            if link.is_silent() {
+                continue;
+            }
             let turn = u32::from(link.identity().connection.as_bytes()[0]) % recheck;
             let expired = link.expires_at() <= gate.clock.now();
             if (expired || turn == now % recheck) && due.len() < SESSION_CHECKS_MAX {
@@ -85,7 +88,9 @@ fn look_after(link: &Link, ping: &bytes::Bytes, now: u32) {
 async fn check_session(gate: &Gate, link: &Link) {
     match gate.sessions.live(&link.identity().session).await {
         Ok(Some(session)) => link.set_expires_at(session.expires_at),
-        Ok(None) => link.abort(&farewell(CloseCode::SessionExpired, 0.0)),
+        Ok(None) if link.expires_at() <= gate.clock.now() => link.abort(&farewell(CloseCode::SessionExpired, 0.0)),
+        // Who ends a session says so in the control log, so this one was lost.
+        Ok(None) => link.abort(&farewell(CloseCode::SessionsLost, 0.0)),
         // A store that is away says nothing about a session that has not expired.
         Err(error) => {
             tracing::debug!(%error, "a session can't be checked");

@@ -2,7 +2,7 @@
 //! broken logs that fail one check each and no other.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,16 +12,27 @@ use async_trait::async_trait;
 use super::{ControlLog, Entry, Error, Position, RoomCut};
 use crate::model::{BootId, RoomId};
 
+/// Loses everything that a log holds.
+pub type Lose = Box<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+
+/// A fresh log.
+pub struct Ends {
+    /// The log as each node sees it.
+    pub nodes: Vec<Arc<dyn ControlLog>>,
+    /// Empties it.
+    pub lose: Lose,
+}
+
 /// What an implementation lends to the suite.
 #[async_trait]
 pub trait World: Sync {
     /// A fresh log, as so many nodes see it.
-    async fn ends(&self, count: usize) -> Vec<Arc<dyn ControlLog>>;
+    async fn ends(&self, count: usize) -> Ends;
 
     /// How many entries it keeps.
     fn capacity(&self) -> usize;
 
-    /// What has not happened after this long will not happen by itself.
+    /// What has not happened after this long will not happen by itself; less than `limits::LEASE_RENEWAL`.
     fn quiet(&self) -> Duration;
 
     /// What has to happen, happens within this.
@@ -34,9 +45,11 @@ pub async fn failures(world: &dyn World) -> Vec<(&'static str, String)> {
         ("ordered", ordered(world).await),
         ("every", every(world).await),
         ("behind", behind(world).await),
+        ("emptied", emptied(world).await),
         ("wakes", wakes(world).await),
         ("reported", reported(world).await),
         ("detached", detached(world).await),
+        ("holders", holders(world).await),
     ];
     results
         .into_iter()
@@ -58,76 +71,97 @@ async fn waits<T>(world: &dyn World, what: impl Future<Output = T>) -> bool {
     tokio::time::timeout(world.quiet(), what).await.is_err()
 }
 
-/// Reads until so many entries have come.
-async fn read(
-    world: &dyn World,
-    end: &Arc<dyn ControlLog>,
-    after: Position,
-    count: usize,
-) -> Result<(Vec<Entry>, Position)> {
-    let (mut all, mut at) = (Vec::new(), after);
-    while all.len() < count {
-        let next = tokio::time::timeout(world.patience(), end.next(at)).await;
-        let (entries, position) = next.with_context(|| format!("only {} of {count} entries came", all.len()))??;
-        all.extend(entries.iter().map(|entry| Entry::clone(entry)));
-        at = position;
-    }
-    Ok((all, at))
+/// A log with nodes attached to it.
+struct Attached {
+    nodes: Vec<(BootId, Arc<dyn ControlLog>)>,
+    start: Position,
+    lose: Lose,
 }
 
-/// The position of the newest entry, as a reader learns it.
-async fn tail(world: &dyn World, end: &Arc<dyn ControlLog>, after: Position) -> Result<Position> {
-    Ok(read(world, end, after, 1).await?.1)
+impl Attached {
+    async fn new(world: &dyn World, count: usize) -> Result<Self> {
+        let ends = world.ends(count).await;
+        let mut nodes = Vec::new();
+        let mut start = None;
+        for end in ends.nodes {
+            let node = BootId::random();
+            start = Some(end.attach(node).await?);
+            nodes.push((node, end));
+        }
+        Ok(Self {
+            nodes,
+            start: start.context("at least one node")?,
+            lose: ends.lose,
+        })
+    }
+
+    fn log(&self, number: usize) -> &dyn ControlLog {
+        &*self.nodes[number].1
+    }
+
+    /// One reading of one node.
+    async fn read(&self, number: usize, acted: Position) -> super::Result<super::Reading> {
+        let (node, log) = &self.nodes[number];
+        log.read(*node, acted).await
+    }
+
+    /// All entries after a position, as plain values.
+    async fn entries(&self, number: usize, after: Position) -> Result<(Vec<Entry>, Position)> {
+        let reading = self.read(number, after).await?;
+        let entries = reading.entries.iter().map(|entry| Entry::clone(entry)).collect();
+        Ok((entries, reading.position))
+    }
 }
 
 /// *ordered*: positions ascend in the order in which `append` returned.
 pub async fn ordered(world: &dyn World) -> Result<()> {
-    let ends = world.ends(2).await;
-    let mut last = 0;
+    let world = Attached::new(world, 2).await?;
+    let mut last = world.start;
     for number in 0..6 {
-        let position = ends[usize::from(number) % 2].append(some_entry(number)).await?;
+        let position = world.log(usize::from(number) % 2).append(some_entry(number)).await?;
         ensure!(position > last, "append {number} answered {position} after {last}");
         last = position;
     }
     Ok(())
 }
 
-/// *every*: a reader gets every entry after its position, in order, none twice.
+/// *every*: a node that reads from a position gets every entry after it, in order, none twice.
 pub async fn every(world: &dyn World) -> Result<()> {
-    let ends = world.ends(2).await;
-    let start = ends[1].attach(BootId::random()).await?;
+    let world = Attached::new(world, 2).await?;
     for number in 1..=3 {
-        ends[0].append(some_entry(number)).await?;
+        world.log(0).append(some_entry(number)).await?;
     }
-    let (got, at) = read(world, &ends[1], start, 3).await?;
+    let (got, at) = world.entries(1, world.start).await?;
     ensure!(
         got == [1, 2, 3].map(some_entry),
         "1, 2, 3 were appended, these were read: {got:?}"
     );
     for number in 4..=6 {
-        ends[0].append(some_entry(number)).await?;
+        world.log(0).append(some_entry(number)).await?;
     }
-    let (got, _) = read(world, &ends[1], at, 3).await?;
+    let (got, at) = world.entries(1, at).await?;
     ensure!(
         got == [4, 5, 6].map(some_entry),
         "4, 5, 6 were appended, these were read: {got:?}"
     );
+    let (got, _) = world.entries(1, at).await?;
+    ensure!(got.is_empty(), "nothing was appended, these were read: {got:?}");
     Ok(())
 }
 
-/// *behind*: a reader whose position is no longer kept is told so, never given a hole.
+/// *behind*: a node whose position is no longer kept is told so, never given a hole.
 pub async fn behind(world: &dyn World) -> Result<()> {
-    let ends = world.ends(1).await;
-    let start = ends[0].attach(BootId::random()).await?;
-    for _ in 0..2 * world.capacity() {
-        ends[0].append(some_entry(1)).await?;
+    let capacity = world.capacity();
+    let world = Attached::new(world, 1).await?;
+    for _ in 0..2 * capacity {
+        world.log(0).append(some_entry(1)).await?;
     }
-    let next = tokio::time::timeout(world.patience(), ends[0].next(start)).await?;
-    let Err(Error::Behind { resume_at }) = next else {
-        anyhow::bail!("{} entries are gone, and the reader got {next:?}", world.capacity());
+    let reading = world.read(0, world.start).await;
+    let Err(Error::Behind { resume_at }) = reading else {
+        anyhow::bail!("{capacity} entries are gone, and the reader got {reading:?}");
     };
-    ends[0].append(some_entry(2)).await?;
-    let (got, _) = read(world, &ends[0], resume_at, 1).await?;
+    world.log(0).append(some_entry(2)).await?;
+    let (got, _) = world.entries(0, resume_at).await?;
     ensure!(
         got == [some_entry(2)],
         "after position {resume_at} entry 2 was appended, these were read: {got:?}"
@@ -135,63 +169,103 @@ pub async fn behind(world: &dyn World) -> Result<()> {
     Ok(())
 }
 
-/// *wakes*: `next` returns as soon as there is an entry, and waits while there is none.
-pub async fn wakes(world: &dyn World) -> Result<()> {
-    let ends = world.ends(2).await;
-    let start = ends[1].attach(BootId::random()).await?;
-    let mut next = pin!(ends[1].next(start));
-    ensure!(
-        waits(world, &mut next).await,
-        "next returned though nothing was appended"
-    );
-    ends[0].append(some_entry(1)).await?;
-    let woken = tokio::time::timeout(world.patience(), next).await;
-    let (_, position) = woken.context("a waiting reader was not woken by an append")??;
-    ends[0].append(some_entry(2)).await?;
-    let next = tokio::time::timeout(world.patience(), ends[1].next(position)).await;
-    next.context("next waited though there was an entry")??;
+/// *emptied*: so is one whose position is of another incarnation.
+pub async fn emptied(world: &dyn World) -> Result<()> {
+    let world = Attached::new(world, 1).await?;
+    let before = world.log(0).append(some_entry(1)).await?;
+    world.read(0, before).await.context("a reading of what is there")?;
+    (world.lose)().await;
+    world.log(0).append(some_entry(2)).await?;
+    let reading = world.read(0, before).await;
+    let Err(Error::Behind { resume_at }) = reading else {
+        anyhow::bail!("everything was lost, and the reader got {reading:?}");
+    };
+    world.read(0, resume_at).await.context("a reading of the new log")?;
     Ok(())
 }
 
-/// *reported*: `wait_reported` returns Ok only after every attached node has reported the position or a later one.
+/// *wakes*: `changed` returns as soon as there is an entry, and waits while there is none.
+pub async fn wakes(world: &dyn World) -> Result<()> {
+    let (quiet, patience) = (world, world.patience());
+    let world = Attached::new(world, 2).await?;
+    let mut changed = pin!(world.log(1).changed(world.start));
+    ensure!(
+        waits(quiet, &mut changed).await,
+        "changed returned though nothing was appended"
+    );
+    let position = world.log(0).append(some_entry(1)).await?;
+    let woken = tokio::time::timeout(patience, changed).await;
+    woken.context("a waiting reader was not woken by an append")?;
+    let changed = tokio::time::timeout(patience, world.log(1).changed(world.start)).await;
+    changed.context("changed waited though there was an entry")?;
+    ensure!(
+        waits(quiet, world.log(1).changed(position)).await,
+        "changed returned though nothing came after the position"
+    );
+    Ok(())
+}
+
+/// *reported*: `wait_reported` returns Ok only after every attached node has read from the position or a later one.
 pub async fn reported(world: &dyn World) -> Result<()> {
-    let ends = world.ends(2).await;
-    let nodes = [BootId::random(), BootId::random()];
-    let start = ends[0].attach(nodes[0]).await?;
-    ends[1].attach(nodes[1]).await?;
-    ends[0].append(some_entry(1)).await?;
-    let position = tail(world, &ends[0], start).await?;
-    for (done, report) in [(0, start), (0, position), (1, start)] {
-        ends[done].report(nodes[done], report).await?;
-        let answer = ends[0].wait_reported(position, world.quiet()).await;
+    let (quiet, patience) = (world, world.patience());
+    let world = Attached::new(world, 2).await?;
+    let start = world.start;
+    let position = world.log(0).append(some_entry(1)).await?;
+    for (done, acted) in [(0, start), (0, position), (1, start)] {
+        world.read(done, acted).await?;
+        let answer = world.log(0).wait_reported(position, quiet.quiet()).await;
+        // Until the node that asks has itself acted on it, the log may as well be called out of reach.
         ensure!(
-            answer == Err(Error::Unconfirmed),
-            "node {done} of 2 reported {report}, {position} was waited for: {answer:?}"
+            answer.is_err(),
+            "node {done} of 2 has acted on {acted}, {position} was waited for: {answer:?}"
         );
     }
-    let mut waiting = pin!(ends[0].wait_reported(position, world.patience()));
-    ensure!(waits(world, &mut waiting).await, "it did not wait for the second node");
-    ends[1].report(nodes[1], position).await?;
+    let mut waiting = pin!(world.log(0).wait_reported(position, patience));
+    ensure!(waits(quiet, &mut waiting).await, "it did not wait for the second node");
+    world.read(1, position).await?;
     waiting.await.context("both nodes have reported")?;
+    (world.lose)().await;
+    let after = world.log(0).append(some_entry(2)).await?;
+    for number in [0, 1] {
+        let _ = world.read(number, position).await;
+    }
+    let answer = world.log(0).wait_reported(after, quiet.quiet()).await;
+    ensure!(answer.is_err(), "{position} of a lost log was counted as {after}");
     Ok(())
 }
 
 /// *detached*: a node that detached is not waited for.
 pub async fn detached(world: &dyn World) -> Result<()> {
-    let ends = world.ends(2).await;
-    let nodes = [BootId::random(), BootId::random()];
-    let start = ends[0].attach(nodes[0]).await?;
-    ends[1].attach(nodes[1]).await?;
-    ends[0].append(some_entry(1)).await?;
-    let position = tail(world, &ends[0], start).await?;
-    ends[0].report(nodes[0], position).await?;
-    ends[1].detach(nodes[1]).await;
-    let answer = ends[0].wait_reported(position, world.patience()).await;
+    let patience = world.patience();
+    let world = Attached::new(world, 2).await?;
+    let position = world.log(0).append(some_entry(1)).await?;
+    world.read(0, position).await?;
+    world.log(1).detach(world.nodes[1].0).await;
+    let answer = world.log(0).wait_reported(position, patience).await;
     ensure!(answer.is_ok(), "the only node that is left has reported: {answer:?}");
     Ok(())
 }
 
+/// *holders*: a reading names every attached node, with the position that it read from last.
+pub async fn holders(world: &dyn World) -> Result<()> {
+    let world = Attached::new(world, 2).await?;
+    let start = world.start;
+    let position = world.log(0).append(some_entry(1)).await?;
+    let sorted = |mut holders: Vec<(BootId, Position)>| {
+        holders.sort_by_key(|(node, _)| *node.as_bytes());
+        holders
+    };
+    for at in [start, position] {
+        world.read(1, at).await?;
+        let got = sorted(world.read(0, start).await?.holders);
+        let expected = sorted(vec![(world.nodes[0].0, start), (world.nodes[1].0, at)]);
+        ensure!(got == expected, "the nodes are {expected:?}, the reading named {got:?}");
+    }
+    Ok(())
+}
+
 mod broken {
+    use super::super::Reading;
     use super::super::local::LocalControlLog;
     use super::*;
 
@@ -208,7 +282,9 @@ mod broken {
         Turns,
         /// A reader that is behind goes on as if nothing were missing.
         HidesTheHole,
-        /// `next` returns without an entry.
+        /// A reader of what was lost goes on as if nothing had been there.
+        HidesTheLoss,
+        /// `changed` returns without an entry.
         WakesForNothing,
         /// Who waits is not woken by an append.
         Sleeps,
@@ -216,6 +292,8 @@ mod broken {
         Hurries,
         /// `detach` has no effect.
         NeverForgets,
+        /// A reading names the reader only.
+        KnowsNobody,
     }
 
     struct BrokenWorld(Fault);
@@ -227,7 +305,7 @@ mod broken {
 
     #[async_trait]
     impl World for BrokenWorld {
-        async fn ends(&self, count: usize) -> Vec<Arc<dyn ControlLog>> {
+        async fn ends(&self, count: usize) -> Ends {
             let inner = LocalControlLog::with_capacity(self.capacity());
             let end = |_| {
                 Arc::new(Broken {
@@ -235,7 +313,13 @@ mod broken {
                     inner: inner.clone(),
                 }) as _
             };
-            (0..count).map(end).collect()
+            Ends {
+                nodes: (0..count).map(end).collect(),
+                lose: Box::new(move || {
+                    let inner = inner.clone();
+                    Box::pin(async move { inner.lose_everything() })
+                }),
+            }
         }
 
         fn capacity(&self) -> usize {
@@ -265,37 +349,43 @@ mod broken {
         }
 
         async fn append(&self, entry: Entry) -> super::super::Result<Position> {
-            let position = self.inner.append(entry).await?;
-            Ok(if self.fault == Fault::CountsNot { 1 } else { position })
+            let mut position = self.inner.append(entry).await?;
+            if self.fault == Fault::CountsNot {
+                position.offset = 1;
+            }
+            Ok(position)
         }
 
-        async fn next(&self, after: Position) -> super::super::Result<(Vec<Arc<Entry>>, Position)> {
-            if matches!(self.fault, Fault::WakesForNothing | Fault::Sleeps) {
-                let soon = tokio::time::timeout(Duration::ZERO, self.inner.next(after)).await;
-                return match (soon, self.fault) {
-                    (Ok(next), _) => next,
-                    (Err(_), Fault::WakesForNothing) => Ok((Vec::new(), after)),
-                    (Err(_), _) => std::future::pending().await,
-                };
+        async fn read(&self, node: BootId, acted: Position) -> super::super::Result<Reading> {
+            let mut reading = self.inner.read(node, acted).await;
+            if let Err(Error::Behind { resume_at }) = reading {
+                let lost = resume_at.incarnation != acted.incarnation;
+                let offset = resume_at.offset - 1;
+                if self.fault == if lost { Fault::HidesTheLoss } else { Fault::HidesTheHole } {
+                    reading = self.inner.read(node, Position { offset, ..resume_at }).await;
+                }
             }
-            let next = self.inner.next(after).await;
-            if let (Err(Error::Behind { resume_at }), Fault::HidesTheHole) = (&next, self.fault) {
-                return self.inner.next(resume_at - 1).await;
+            let mut reading = reading?;
+            if self.fault == Fault::KnowsNobody {
+                reading.holders.retain(|(holder, _)| *holder == node);
             }
-            let (mut entries, position) = next?;
-            if entries.len() > 1 {
+            if reading.entries.len() > 1 {
                 match self.fault {
-                    Fault::Skips => drop(entries.remove(1)),
-                    Fault::Repeats => entries.insert(1, Arc::clone(&entries[0])),
-                    Fault::Turns => entries.reverse(),
+                    Fault::Skips => drop(reading.entries.remove(1)),
+                    Fault::Repeats => reading.entries.insert(1, Arc::clone(&reading.entries[0])),
+                    Fault::Turns => reading.entries.reverse(),
                     _ => {}
                 }
             }
-            Ok((entries, position))
+            Ok(reading)
         }
 
-        async fn report(&self, node: BootId, position: Position) -> super::super::Result<()> {
-            self.inner.report(node, position).await
+        async fn changed(&self, after: Position) {
+            match self.fault {
+                Fault::WakesForNothing => {}
+                Fault::Sleeps => std::future::pending().await,
+                _ => self.inner.changed(after).await,
+            }
         }
 
         async fn wait_reported(&self, position: Position, patience: Duration) -> super::super::Result<()> {
@@ -314,10 +404,12 @@ mod broken {
             (Fault::Repeats, "every"),
             (Fault::Turns, "every"),
             (Fault::HidesTheHole, "behind"),
+            (Fault::HidesTheLoss, "emptied"),
             (Fault::WakesForNothing, "wakes"),
             (Fault::Sleeps, "wakes"),
             (Fault::Hurries, "reported"),
             (Fault::NeverForgets, "detached"),
+            (Fault::KnowsNobody, "holders"),
         ] {
             let failed = failures(&BrokenWorld(fault)).await;
             let clauses: Vec<_> = failed.iter().map(|(clause, _)| *clause).collect();

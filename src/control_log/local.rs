@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::{ControlLog, Entry, Error, Position, Result};
+use super::{ControlLog, Entry, Error, Position, Reading, Result};
 use crate::limits;
 use crate::model::BootId;
 
@@ -27,26 +27,47 @@ struct Shared {
     changed: Notify,
 }
 
-#[derive(Default)]
 struct Log {
+    incarnation: u64,
     /// The newest entries; the last one stands at `tail`.
     entries: VecDeque<Arc<Entry>>,
-    tail: Position,
+    tail: u64,
     reported: HashMap<BootId, Position>,
 }
 
 impl Log {
-    fn after(&self, position: Position) -> Result<Option<Vec<Arc<Entry>>>> {
+    fn empty() -> Self {
+        Self {
+            incarnation: rand::random(),
+            entries: VecDeque::new(),
+            tail: 0,
+            reported: HashMap::new(),
+        }
+    }
+
+    const fn tail(&self) -> Position {
+        Position {
+            incarnation: self.incarnation,
+            offset: self.tail,
+        }
+    }
+
+    fn after(&self, position: Position) -> Result<Vec<Arc<Entry>>> {
+        let tail = self.tail();
         let oldest = self.tail - self.entries.len() as u64;
         // A position from the future belongs to another log: what it means here is unknown.
-        if position < oldest || position > self.tail {
-            return Err(Error::Behind { resume_at: self.tail });
+        if position.offset < oldest || !tail.reaches(position) {
+            return Err(Error::Behind { resume_at: tail });
         }
-        if position == self.tail {
-            return Ok(None);
-        }
-        let skip = usize::try_from(position - oldest).unwrap_or(usize::MAX);
-        Ok(Some(self.entries.iter().skip(skip).cloned().collect()))
+        let skip = usize::try_from(position.offset - oldest).unwrap_or(usize::MAX);
+        Ok(self.entries.iter().skip(skip).cloned().collect())
+    }
+
+    /// Whether a node that has acted on `acted` needs not be waited for.
+    const fn has_acted(&self, acted: Position, position: Position) -> bool {
+        // Who reads another incarnation has checked everything since that began, which was after the entry.
+        let checked = acted.incarnation == self.incarnation && self.incarnation != position.incarnation;
+        acted.reaches(position) || checked
     }
 }
 
@@ -69,10 +90,19 @@ impl LocalControlLog {
         Self {
             shared: Arc::new(Shared {
                 capacity,
-                log: Mutex::default(),
+                log: Mutex::new(Log::empty()),
                 changed: Notify::new(),
             }),
         }
+    }
+
+    /// Loses everything, as a server that was restarted without its data does.
+    #[cfg(test)]
+    pub fn lose_everything(&self) {
+        let mut log = self.shared.log.lock();
+        log.incarnation = log.incarnation.wrapping_add(1);
+        log.entries.clear();
+        log.tail = 0;
     }
 
     /// Waits until `look` finds something. `look` must not wait.
@@ -92,7 +122,7 @@ impl LocalControlLog {
 impl ControlLog for LocalControlLog {
     async fn attach(&self, node: BootId) -> Result<Position> {
         let mut log = self.shared.log.lock();
-        let tail = log.tail;
+        let tail = log.tail();
         log.reported.insert(node, tail);
         Ok(tail)
     }
@@ -110,31 +140,43 @@ impl ControlLog for LocalControlLog {
             }
             log.entries.push_back(Arc::new(entry));
             log.tail += 1;
-            log.tail
+            log.tail()
         };
         self.shared.changed.notify_waiters();
         Ok(position)
     }
 
-    async fn next(&self, after: Position) -> Result<(Vec<Arc<Entry>>, Position)> {
-        self.until(|log| match log.after(after) {
-            Ok(entries) => entries.map(|entries| Ok((entries, log.tail))),
-            Err(error) => Some(Err(error)),
-        })
-        .await
+    async fn read(&self, node: BootId, acted: Position) -> Result<Reading> {
+        let reading = {
+            let mut log = self.shared.log.lock();
+            // A reading that comes after the node has gone must not count it in again.
+            if let Some(reported) = log.reported.get_mut(&node)
+                && !reported.reaches(acted)
+            {
+                *reported = acted;
+            }
+            log.after(acted).map(|entries| Reading {
+                entries,
+                position: log.tail(),
+                holders: log.reported.iter().map(|(node, at)| (*node, *at)).collect(),
+            })
+        };
+        self.shared.changed.notify_waiters();
+        reading
     }
 
-    async fn report(&self, node: BootId, position: Position) -> Result<()> {
-        // A report that comes after the node has gone must not count it in again.
-        if let Some(reported) = self.shared.log.lock().reported.get_mut(&node) {
-            *reported = position.max(*reported);
-        }
-        self.shared.changed.notify_waiters();
-        Ok(())
+    async fn changed(&self, after: Position) {
+        let changed = self.until(|log| (log.tail() != after).then_some(()));
+        let _ = tokio::time::timeout(limits::LEASE_RENEWAL, changed).await;
     }
 
     async fn wait_reported(&self, position: Position, patience: Duration) -> Result<()> {
-        let confirmed = self.until(|log| log.reported.values().all(|at| *at >= position).then_some(()));
+        let confirmed = self.until(|log| {
+            log.reported
+                .values()
+                .all(|at| log.has_acted(*at, position))
+                .then_some(())
+        });
         tokio::time::timeout(patience, confirmed)
             .await
             .map_err(|_| Error::Unconfirmed)
@@ -151,9 +193,15 @@ mod tests {
 
     #[async_trait]
     impl World for Local {
-        async fn ends(&self, count: usize) -> Vec<Arc<dyn ControlLog>> {
+        async fn ends(&self, count: usize) -> conformance::Ends {
             let log = LocalControlLog::with_capacity(self.capacity());
-            (0..count).map(|_| Arc::new(log.clone()) as _).collect()
+            conformance::Ends {
+                nodes: (0..count).map(|_| Arc::new(log.clone()) as _).collect(),
+                lose: Box::new(move || {
+                    let log = log.clone();
+                    Box::pin(async move { log.lose_everything() })
+                }),
+            }
         }
 
         fn capacity(&self) -> usize {
@@ -175,6 +223,17 @@ mod tests {
         assert_eq!(conformance::failures(&Local).await, []);
     }
 
+    /// The next entries, waited for.
+    async fn next(log: &LocalControlLog, node: BootId, acted: Position) -> Result<(Vec<Arc<Entry>>, Position)> {
+        loop {
+            let reading = log.read(node, acted).await?;
+            if !reading.entries.is_empty() {
+                return Ok((reading.entries, reading.position));
+            }
+            log.changed(acted).await;
+        }
+    }
+
     #[tokio::test]
     async fn a_revocation_is_answered_once_every_node_has_reported() {
         let log = LocalControlLog::new();
@@ -183,28 +242,29 @@ mod tests {
         let reader = {
             let log = log.clone();
             tokio::spawn(async move {
-                let (entries, position) = log.next(start).await?;
-                log.report(node, position).await?;
+                let (entries, position) = next(&log, node, start).await?;
+                log.read(node, position).await?;
                 Ok::<_, Error>(entries)
             })
         };
         let entry = some_entry(1);
-        assert_eq!(revoke(&log, entry.clone()).await, Ok(1));
+        let answer = revoke(&log, entry.clone()).await.unwrap();
+        assert_eq!(answer.offset, 1);
         assert_eq!(reader.await.unwrap(), Ok(vec![Arc::new(entry)]));
     }
 
     #[tokio::test]
     async fn nobody_is_waited_for_where_nobody_is() {
-        assert_eq!(revoke(&LocalControlLog::new(), some_entry(1)).await, Ok(1));
+        assert!(revoke(&LocalControlLog::new(), some_entry(1)).await.is_ok());
     }
 
     #[tokio::test]
-    async fn a_late_report_does_not_count_a_departed_node_in() {
+    async fn a_late_reading_does_not_count_a_departed_node_in() {
         let log = LocalControlLog::new();
         let node = BootId::random();
-        log.attach(node).await.unwrap();
+        let start = log.attach(node).await.unwrap();
         log.detach(node).await;
-        log.report(node, 0).await.unwrap();
+        log.read(node, start).await.unwrap();
         let position = log.append(some_entry(1)).await.unwrap();
         assert_eq!(log.wait_reported(position, Duration::ZERO).await, Ok(()));
     }
@@ -217,12 +277,12 @@ mod tests {
         let read = |log: LocalControlLog| async move {
             let node = BootId::random();
             let (mut at, mut all) = (log.attach(node).await?, Vec::new());
-            while at < REVOCATIONS {
-                let (entries, position) = log.next(at).await?;
+            while at.offset < REVOCATIONS {
+                let (entries, position) = next(&log, node, at).await?;
                 all.extend(entries);
                 at = position;
-                log.report(node, at).await?;
             }
+            log.read(node, at).await?;
             Ok::<_, Error>(all)
         };
         let readers: Vec<_> = (0..3).map(|_| tokio::spawn(read(log.clone()))).collect();

@@ -4,32 +4,102 @@
 //! once every node has reported a position at or past it. So nothing stored after the answer reaches a revoked
 //! connection (G6).
 //!
+//! What a node does all day is a *reading*: one call that renews its lease, tells which position it has acted on, and
+//! returns every entry after that. A node that has no lease any more is not waited for, and by then its delivery lease
+//! ([`lease`]) has run out too, so it writes to nobody.
+//!
+//! A log has an *incarnation*: where what it held may have been lost (emptied, failed over), it is another log, and
+//! positions of the two can't be compared.
+//!
 //! Clauses, each held by a test of the conformance suite under the same name:
 //! - *ordered*: positions ascend in the order in which `append` returned.
-//! - *every*: a reader that asks from a position gets every entry after it, in order, none twice.
-//! - *behind*: a reader whose position is no longer kept is told `Behind`, never given a hole.
-//! - *wakes*: `next` returns as soon as there is an entry, and waits while there is none.
-//! - *reported*: `wait_reported` returns Ok only after every attached node has reported a position at or past it.
+//! - *every*: a node that reads from a position gets every entry after it, in order, none twice.
+//! - *behind*: a node whose position is no longer kept is told `Behind`, never given a hole.
+//! - *emptied*: so is one whose position is of another incarnation.
+//! - *wakes*: `changed` returns as soon as there is an entry, and waits while there is none, for at most
+//!   [`limits::LEASE_RENEWAL`].
+//! - *reported*: `wait_reported` returns Ok only after every attached node has read from the position or a later one of
+//!   the same incarnation, or checked everything in a later one.
 //! - *detached*: a node that detached is not waited for.
+//! - *holders*: a reading names every attached node, with the position that it read from last.
 
 #[cfg(test)]
 pub mod conformance;
+pub mod lease;
 pub mod local;
+pub mod redis;
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use crate::limits;
 use crate::model::{BootId, RoomId, UserId};
 use crate::sessions::SessionHandle;
 
-/// A place in the log; 0 is before the first entry.
-pub type Position = u64;
+/// A place in the log: everything up to it, in this incarnation. Positions of different incarnations have no order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Position {
+    /// Which log this is a place in; another one after the log was emptied or failed over.
+    pub incarnation: u64,
+    /// Ascends with the entries; 0 is before the first.
+    pub offset: u64,
+}
+
+impl Position {
+    /// Whether everything up to `other` lies at or before this.
+    #[must_use]
+    pub const fn reaches(self, other: Self) -> bool {
+        self.incarnation == other.incarnation && self.offset >= other.offset
+    }
+
+    /// The 16 bytes that travel in status frames: incarnation, then offset, most significant first.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 16] {
+        ((u128::from(self.incarnation) << 64) | u128::from(self.offset)).to_be_bytes()
+    }
+
+    /// The position of these bytes; each 16 bytes are one.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        let number = u128::from_be_bytes(bytes);
+        let low = |number: u128| u64::try_from(number & u128::from(u64::MAX)).unwrap_or_default();
+        Self {
+            incarnation: low(number >> 64),
+            offset: low(number),
+        }
+    }
+}
+
+impl PartialOrd for Position {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        (self.incarnation == other.incarnation).then(|| self.offset.cmp(&other.offset))
+    }
+}
+
+impl std::fmt::Display for Position {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:x}/{}", self.incarnation, self.offset)
+    }
+}
+
+/// What one reading brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// What came after the position that was read from, oldest first.
+    pub entries: Vec<Arc<Entry>>,
+    /// The end of the log: once the entries are acted on, this is what the node has acted on.
+    pub position: Position,
+    /// Every node with a lease, the reader included, and the position that each read from last.
+    pub holders: Vec<(BootId, Position)>,
+}
 
 /// Why all or most of a user's connections end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum UserCut {
     /// The account was disabled.
     Disabled,
@@ -40,7 +110,8 @@ pub enum UserCut {
 }
 
 /// Why somebody's place in a room changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum StandingCut {
     /// Their role changed; they stay.
     Role,
@@ -55,7 +126,8 @@ pub enum StandingCut {
 }
 
 /// Why a room changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RoomCut {
     /// Title, visibility or archive state changed; members stay.
     Changed,
@@ -63,8 +135,9 @@ pub enum RoomCut {
     Deleted,
 }
 
-/// What every node must act on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What every node must act on. Its JSON form is what nodes of other versions read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Entry {
     /// One session ended.
     Session {
@@ -106,13 +179,14 @@ pub enum Error {
     /// The log is out of reach: the revocation must be answered 503.
     #[error("the control log can't be reached: {0}")]
     Unavailable(String),
-    /// Entries between the reader's position and the log's oldest are gone: check everything again, go on from here.
+    /// Entries after the reader's position are gone, or the log is another one: check everything again, go on from here.
     #[error("entries were missed; the log goes on at position {resume_at}")]
     Behind {
         /// The newest position.
         resume_at: Position,
     },
-    /// Not every node reported in time.
+    /// Not every node reported in time. The log is in reach, and the node that asks has itself acted on the position:
+    /// else it would be `Unavailable`.
     #[error("not every node has confirmed in time")]
     Unconfirmed,
 }
@@ -132,13 +206,15 @@ pub trait ControlLog: Send + Sync {
     /// Puts an entry at the end; answers its position.
     async fn append(&self, entry: Entry) -> Result<Position>;
 
-    /// The entries after a position, with the position of the last; waits until there is one.
-    async fn next(&self, after: Position) -> Result<(Vec<Arc<Entry>>, Position)>;
+    /// One reading: renews the node's lease, notes that it has acted on everything up to `acted`, and answers what came
+    /// after that, without waiting for more.
+    async fn read(&self, node: BootId, acted: Position) -> Result<Reading>;
 
-    /// A node tells that it has acted on everything up to this position.
-    async fn report(&self, node: BootId, position: Position) -> Result<()>;
+    /// Waits until there may be something after a position, for at most [`limits::LEASE_RENEWAL`]. It proves nothing:
+    /// only a reading does.
+    async fn changed(&self, after: Position);
 
-    /// Waits until every attached node has reported this position or a later one, for at most `patience`.
+    /// Waits until every attached node has acted on this position, for at most `patience`.
     async fn wait_reported(&self, position: Position, patience: Duration) -> Result<()>;
 }
 
@@ -149,13 +225,14 @@ pub trait ControlLog: Send + Sync {
 /// the revocation holds all the same; that is logged, not an error.
 ///
 /// # Errors
-/// [`Error::Unavailable`] if the log can't be reached: answer 503, the caller repeats the revocation.
+/// [`Error::Unavailable`] if the log can't be reached, before or while it waits: answer 503, the caller repeats the
+/// revocation. The lease of a node that has not read the entry may hold as long as nobody reaches the log.
 pub async fn revoke(log: &dyn ControlLog, entry: Entry) -> Result<Position> {
     let position = log.append(entry).await?;
     match log.wait_reported(position, limits::REVOCATION_WAIT).await {
         Ok(()) => {}
         Err(Error::Unconfirmed) => {
-            tracing::warn!(position, "a revocation was answered before every node had confirmed it");
+            tracing::warn!(%position, "a revocation was answered before every node had confirmed it");
         }
         Err(error) => return Err(error),
     }
@@ -166,31 +243,34 @@ pub async fn revoke(log: &dyn ControlLog, entry: Entry) -> Result<Position> {
 mod tests {
     use super::*;
 
+    const SOMEWHERE: Position = Position {
+        incarnation: 3,
+        offset: 7,
+    };
+
     /// A log that keeps nothing and answers a wait with what it was given.
     struct Answers(Result<()>);
 
     #[async_trait]
     impl ControlLog for Answers {
         async fn attach(&self, _node: BootId) -> Result<Position> {
-            Ok(0)
+            Ok(SOMEWHERE)
         }
 
         async fn detach(&self, _node: BootId) {}
 
         async fn append(&self, _entry: Entry) -> Result<Position> {
-            Ok(7)
+            Ok(SOMEWHERE)
         }
 
-        async fn next(&self, _after: Position) -> Result<(Vec<Arc<Entry>>, Position)> {
+        async fn read(&self, _node: BootId, _acted: Position) -> Result<Reading> {
             std::future::pending().await
         }
 
-        async fn report(&self, _node: BootId, _position: Position) -> Result<()> {
-            Ok(())
-        }
+        async fn changed(&self, _after: Position) {}
 
         async fn wait_reported(&self, position: Position, patience: Duration) -> Result<()> {
-            assert_eq!((position, patience), (7, limits::REVOCATION_WAIT));
+            assert_eq!((position, patience), (SOMEWHERE, limits::REVOCATION_WAIT));
             self.0.clone()
         }
     }
@@ -199,8 +279,20 @@ mod tests {
     async fn an_unconfirmed_revocation_is_answered_an_unreachable_log_is_an_error() {
         let entry = conformance::some_entry(1);
         let gone = Error::Unavailable("gone".into());
-        assert_eq!(revoke(&Answers(Ok(())), entry.clone()).await, Ok(7));
-        assert_eq!(revoke(&Answers(Err(Error::Unconfirmed)), entry.clone()).await, Ok(7));
+        assert_eq!(revoke(&Answers(Ok(())), entry.clone()).await, Ok(SOMEWHERE));
+        let answer = revoke(&Answers(Err(Error::Unconfirmed)), entry.clone()).await;
+        assert_eq!(answer, Ok(SOMEWHERE));
         assert_eq!(revoke(&Answers(Err(gone.clone())), entry).await, Err(gone));
+    }
+
+    #[test]
+    fn positions_of_two_incarnations_have_no_order() {
+        let at = |incarnation, offset| Position { incarnation, offset };
+        assert!(at(1, 5).reaches(at(1, 5)) && at(1, 6).reaches(at(1, 5)) && !at(1, 4).reaches(at(1, 5)));
+        assert!(!at(2, 9).reaches(at(1, 5)) && !at(1, 9).reaches(at(2, 5)));
+        assert_eq!(at(1, 9).partial_cmp(&at(2, 5)), None);
+        assert!(at(1, 4) < at(1, 5));
+        let far = at(u64::MAX - 1, 5);
+        assert_eq!(Position::from_bytes(far.to_bytes()), far);
     }
 }

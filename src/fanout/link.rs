@@ -52,10 +52,19 @@ struct Outbox {
     /// Why it ends, once that is decided; the first reason stays.
     ended: Option<CloseCode>,
     dead: bool,
+    /// Nothing is written any more but last words.
+    silent: bool,
     /// Answers are complete and the socket is to be closed once they are written.
     closing: bool,
     /// An inbox notice did not fit: the client is told to look again when there is room.
     notices_lost: bool,
+}
+
+impl Outbox {
+    /// Whether nothing is taken any more.
+    const fn refuses(&self) -> bool {
+        self.dead || self.closing || self.silent
+    }
 }
 
 /// The writing end of one connection.
@@ -210,7 +219,7 @@ impl Link {
     /// Hands over an inbox notice. One that does not fit is dropped, and the client is told so later.
     pub fn notice(&self, frame: &Bytes) {
         let outbox = &mut *self.outbox.lock();
-        if outbox.dead || outbox.closing {
+        if outbox.refuses() {
             return;
         }
         if outbox.bytes > 0 && outbox.bytes + frame.len() > EVENT_BYTES_MAX {
@@ -234,6 +243,25 @@ impl Link {
         }
         self.kill(outbox);
         let _ = socket2::SockRef::from(&self.stream).shutdown(Shutdown::Both);
+    }
+
+    /// Writes and reads nothing any more; only [`Link::abort`] and its last words follow, at a time of the caller's.
+    /// Where something waits there can be no last words, so that connection ends at once.
+    pub fn silence(&self) {
+        let waits = {
+            let outbox = &mut *self.outbox.lock();
+            outbox.silent = true;
+            !outbox.queue.is_empty()
+        };
+        if waits {
+            self.abort(&Bytes::new());
+        }
+    }
+
+    /// Whether nothing is taken from this connection any more.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.outbox.lock().silent
     }
 
     /// Ends the connection in order: what waits and the last words are written first.
@@ -331,7 +359,8 @@ impl Link {
     /// Whether another send may be read.
     #[must_use]
     pub fn may_send(&self) -> bool {
-        usize::from(self.sends_under_way.load(Ordering::Acquire)) < limits::SENDS_IN_FLIGHT_PER_CONNECTION
+        !self.is_silent()
+            && usize::from(self.sends_under_way.load(Ordering::Acquire)) < limits::SENDS_IN_FLIGHT_PER_CONNECTION
     }
 
     /// Waits until the socket can be read (if `reading`), something that waits can be written, or a signal came.
@@ -390,7 +419,7 @@ impl Outlet for Link {
 
     fn events(&self, frames: &Bytes) -> Taken {
         let outbox = &mut *self.outbox.lock();
-        if outbox.dead || outbox.closing {
+        if outbox.refuses() {
             return Taken::Gone;
         }
         if outbox.bytes > 0 && outbox.bytes + frames.len() > EVENT_BYTES_MAX {
@@ -401,7 +430,7 @@ impl Outlet for Link {
 
     fn answer(&self, frames: Bytes) -> Taken {
         let outbox = &mut *self.outbox.lock();
-        if outbox.dead || outbox.closing {
+        if outbox.refuses() {
             return Taken::Gone;
         }
         self.put(outbox, &frames)
@@ -409,7 +438,7 @@ impl Outlet for Link {
 
     fn ephemeral(&self, frames: &Bytes) {
         let outbox = &mut *self.outbox.lock();
-        if outbox.dead || outbox.closing {
+        if outbox.refuses() {
             return;
         }
         if outbox.queue.is_empty() {

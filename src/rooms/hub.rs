@@ -200,6 +200,21 @@ impl Hub {
         }
     }
 
+    /// Every active room, and who reads it here.
+    pub async fn readers(&self) -> Vec<(RoomId, Vec<UserId>)> {
+        let rooms: Vec<_> = self.active.lock().rooms.values().cloned().collect();
+        let mut all = Vec::with_capacity(rooms.len());
+        for handle in rooms {
+            let (reply, answer) = oneshot::channel();
+            if handle.send(Command::Readers(reply)).await.is_ok()
+                && let Ok(users) = answer.await
+            {
+                all.push((handle.room.id, users));
+            }
+        }
+        all
+    }
+
     /// Tells an active room its present state. On return it acts on it.
     pub async fn room_changed(&self, room: Arc<Room>) {
         if let Some(handle) = self.active(room.id) {

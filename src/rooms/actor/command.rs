@@ -100,6 +100,8 @@ pub enum Command {
         /// Done.
         done: oneshot::Sender<()>,
     },
+    /// Who reads the room, each once.
+    Readers(oneshot::Sender<Vec<UserId>>),
     /// The room changed; if it was deleted, everybody is taken out.
     Changed {
         /// Its present state.

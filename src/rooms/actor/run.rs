@@ -1,6 +1,6 @@
 //! The loop of a room's task, and its commands.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -70,6 +70,10 @@ impl Actor {
             Command::Cut { user, reason, done } => {
                 self.cut(user, reason).await;
                 let _ = done.send(());
+            }
+            Command::Readers(reply) => {
+                let users: BTreeSet<_> = self.state.links().map(|link| link.author().id).collect();
+                let _ = reply.send(users.into_iter().collect());
             }
             Command::Changed { room, done } => {
                 self.changed(room).await;

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::super::{Directory, Seams};
 use crate::control_log::local::LocalControlLog;
-use crate::control_log::{self, ControlLog, Entry, Position};
+use crate::control_log::{self, ControlLog, Entry, Position, Reading};
 use crate::model::{
     Author, BootId, Change, Event, EventId, Message, Name, NewMessage, Role, Room, RoomKind, Standing, SystemTime,
     Timestamp, User, UserId, WallClock,
@@ -61,11 +61,11 @@ impl ControlLog for Log {
         self.entries.lock().push(entry.clone());
         self.inner.append(entry).await
     }
-    async fn next(&self, after: Position) -> control_log::Result<(Vec<Arc<Entry>>, Position)> {
-        self.inner.next(after).await
+    async fn read(&self, node: BootId, acted: Position) -> control_log::Result<Reading> {
+        self.inner.read(node, acted).await
     }
-    async fn report(&self, node: BootId, position: Position) -> control_log::Result<()> {
-        self.inner.report(node, position).await
+    async fn changed(&self, after: Position) {
+        self.inner.changed(after).await;
     }
     async fn wait_reported(&self, position: Position, patience: std::time::Duration) -> control_log::Result<()> {
         self.inner.wait_reported(position, patience).await
