@@ -6,6 +6,10 @@
 //! where durable payloads come before ephemeral ones; payloads are copied there, since each would otherwise keep a
 //! whole read buffer alive.
 //!
+//! `join` returns when the server that the node is connected to has the subscription. Where NATS is a cluster, its other
+//! servers learn of it a moment later, as fast as they are connected; what is published there in that moment is not
+//! heard, and the one who joins finds it in the store or notices that a number is missing.
+//!
 //! Why one subscription per room and not one per shard: docs/adr/0008-nats-subscriptions.md.
 
 mod counters;

@@ -186,3 +186,60 @@ async fn a_payload_that_is_too_long_is_refused_by_its_length() {
     );
     nodes[0].ping().await.expect("the connection is as before");
 }
+
+/// Publishes until it arrives, which in a cluster of servers takes until they have told each other of the subscription.
+async fn until_heard(from: &NatsLayer, to: &NatsLayer, room: RoomId) {
+    let text = Bytes::from(server::prefix());
+    let publishing = async {
+        loop {
+            let _ = from.publish(room, Class::Durable, text.clone()).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let arriving = async { while next_payload(to).await != text {} };
+    tokio::select! {
+        () = publishing => {}
+        () = arriving => {}
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_move_to_another_server_of_a_cluster() {
+    let routes = [server::free_port(), server::free_port()];
+    let start = |own: usize| {
+        Server::start(|_| {
+            let (listen, other) = (routes[own], routes[1 - own]);
+            format!(
+                "cluster {{ name: test, listen: \"127.0.0.1:{listen}\", no_advertise: true, \
+                 routes: [\"nats://127.0.0.1:{other}\"] }}"
+            )
+        })
+    };
+    let (Some(mut one), Some(two)) = (start(0), start(1)) else {
+        return;
+    };
+    let address = format!("nats://127.0.0.1:{},127.0.0.1:{}", one.port, two.port);
+    let nodes = layers(&server::options(&address), 3).await;
+    let rooms: Vec<_> = (0..8).map(|_| RoomId::random()).collect();
+    for room in &rooms {
+        for node in &nodes[1..] {
+            node.join(*room).await.expect("it joins");
+            until_heard(&nodes[0], node, *room).await;
+        }
+    }
+    one.kill();
+    for node in &nodes {
+        until_answering(node).await;
+    }
+    for room in &rooms {
+        for node in &nodes[1..] {
+            until_heard(&nodes[0], node, *room).await;
+        }
+    }
+    let on_two = two.ask("/varz")["connections"].as_u64();
+    assert_eq!(
+        on_two,
+        Some(6),
+        "two connections of each node are at the server that is left"
+    );
+}

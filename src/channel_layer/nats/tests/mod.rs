@@ -166,3 +166,47 @@ fn room_subscriptions(server: &Server, prefix: &str) -> usize {
     let rooms = format!("{prefix}.*.");
     subjects.filter(|subject| subject.starts_with(&rooms)).count()
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn joining_again_and_again_brings_nothing_twice() {
+    let Some((address, _server)) = server::shared() else {
+        return;
+    };
+    let nodes = layers(&server::options(&address), 2).await;
+    let room = RoomId::random();
+    let coming_and_going = async {
+        for _ in 0..100 {
+            nodes[1].join(room).await.expect("it joins");
+            nodes[1].leave(room).await.expect("it leaves");
+        }
+        nodes[1].join(room).await.expect("it joins");
+    };
+    let publishing = async {
+        for number in 0_u64.. {
+            let payload = Bytes::copy_from_slice(&number.to_be_bytes());
+            nodes[0]
+                .publish(room, Class::Durable, payload)
+                .await
+                .expect("it publishes");
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = coming_and_going => {}
+        () = publishing => {}
+    }
+    let end = Bytes::from_static(b"end");
+    nodes[0]
+        .publish(room, Class::Durable, end.clone())
+        .await
+        .expect("it publishes");
+    let mut seen = std::collections::HashSet::new();
+    loop {
+        let payload = next_payload(&nodes[1]).await;
+        if payload == end {
+            break;
+        }
+        assert!(seen.insert(payload), "a payload arrived twice");
+    }
+    assert!(!seen.is_empty());
+}

@@ -42,7 +42,8 @@ pub fn shared() -> Option<(String, Option<Server>)> {
     }
 }
 
-fn free_port() -> u16 {
+/// A port that is free now.
+pub fn free_port() -> u16 {
     // Below the range from which the kernel takes ports for outgoing connections, so that it stays free while a server
     // is down.
     loop {
