@@ -62,6 +62,8 @@ pub const CATCH_UP_SPAN: Duration = Duration::from_secs(30);
 pub const EVENT_DAYS_MAX: u64 = 30;
 /// Events that a room's ring keeps; older ones are read from the store.
 pub const RING_EVENTS_MAX: usize = 1_024;
+/// Events that a ring keeps right after a resume had to read the store; the next event trims it.
+pub const RING_EXTENDED_EVENTS_MAX: usize = 4_096;
 /// Bytes of frames that a room's ring keeps.
 pub const RING_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of frames that a ring keeps right after a resume had to read the store; the next event trims it.
@@ -318,3 +320,16 @@ pub const CLOCK_OFF_MAX: Duration = Duration::from_secs(2);
 pub const CLOCK_DIFFERENCE_MAX: Duration = Duration::from_secs(4);
 /// How long a peer's clock counts after its last status frame.
 pub const PEER_HEARD: Duration = Duration::from_secs(10);
+/// Payloads that wait to be handed to the channel layer; beyond it they are dropped, and other nodes repair what they lack.
+pub const PUBLISH_QUEUE_MAX: usize = 16_384;
+/// Events of other nodes that wait for one room's task; beyond it the room reads them from the store.
+pub const ROOM_ARRIVALS_MAX: usize = 4_096;
+/// Typing, presence and notices that wait for one room's task; more are dropped.
+pub const ROOM_PASSING_MAX: usize = 256;
+/// Rooms that a node reads again at the same time; others wait their turn.
+pub const REPAIRS_AT_ONCE: usize = 8;
+/// Events in one page of a repair.
+pub const REPAIR_PAGE: usize = 500;
+/// How often an active room of a cluster compares who is there with what its members were told: a node that died takes
+/// its people along without a word.
+pub const ROSTER_INTERVAL: Duration = Duration::from_secs(4);

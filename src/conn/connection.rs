@@ -42,6 +42,8 @@ pub(super) struct Connection {
     pub rooms: Vec<JoinedRoom>,
     pub one_room: Option<RoomId>,
     pub bucket: crate::throttle::SendBucket,
+    /// Its user's inbox arrives from other nodes.
+    attending: bool,
     decoder: Decoder,
 }
 
@@ -55,6 +57,7 @@ impl Connection {
             rooms: Vec::new(),
             one_room: None,
             bucket,
+            attending: false,
             decoder: read::decoder(),
         }
     }
@@ -98,6 +101,10 @@ impl Connection {
 
     async fn open(&mut self, first: Option<First>) {
         let identity = self.link.identity();
+        // Before `hello`: what concerns the user from then on is told, so the client may look at its rooms.
+        if !identity.one_room {
+            self.attending = self.gate.hub.attend(self.user.id).await.is_ok();
+        }
         let hello = text_frame(&to_json(&Outbound::Hello {
             connection: identity.connection,
             user: &self.user.name,
@@ -190,6 +197,9 @@ impl Connection {
                 .await;
         }
         self.gate.registry.remove(&self.link);
+        if self.attending {
+            self.gate.hub.dismiss(self.user.id).await;
+        }
         match self.gate.hub.presence().disconnect(self.user.id, connection).await {
             Ok(true) => {
                 let author = self.link.identity().author.clone();

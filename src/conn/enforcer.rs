@@ -41,6 +41,8 @@ pub async fn enforce(
                 }
                 acted = reading.position;
                 lease.renewed(begun, acted, &reading.holders);
+                gate.hub
+                    .leases(begun, reading.holders.iter().map(|(holder, _)| *holder).collect());
                 if std::mem::take(&mut away) {
                     tracing::info!(%acted, "the control log is read again");
                 }

@@ -66,6 +66,7 @@ impl Gate {
         clock: Arc<dyn WallClock>,
         throttled: bool,
     ) -> Self {
+        hub.know(&directory);
         let registry = Arc::clone(hub.registry());
         let store = hub.store();
         Self {

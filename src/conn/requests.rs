@@ -327,6 +327,11 @@ async fn attempt(
         Ok(Err(JoinError::Gone)) => Err(Some(Error::NotFound("room").into())),
         Ok(Err(JoinError::Store(error))) => Err(Some(Error::from(error).into())),
         Ok(Err(JoinError::Presence(error))) => Err(Some(Error::from(error).into())),
+        Ok(Err(JoinError::Layer(error))) => Err(Some(Failure {
+            code: "unavailable",
+            detail: error.to_string(),
+            retry_after: Some(2.0),
+        })),
     }
 }
 

@@ -4,22 +4,26 @@
 //! while. The hub also knows which direct conversations to tell when a person comes online, and reaches a user's
 //! connections with notices.
 
+mod telling;
+
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
 use super::actor::{self, Command};
+use super::cluster::{Cluster, Mailbox};
 use super::counters::Counters;
+use super::directory::Directory;
+use super::doubt::Input;
 use super::live::Live;
-use crate::fanout::{Outlet, Registry};
+use crate::fanout::Registry;
 use crate::limits;
-use crate::model::{Author, Change, ConnectionId, Event, Room, RoomId, Timestamp, UserId, WallClock};
+use crate::model::{Change, Event, Room, RoomId, Timestamp, UserId, WallClock};
 use crate::presence::Presence;
 use crate::store::{self, Store};
-use crate::wire::frame::text_frame;
 use crate::wire::outbound::{LeftReason, Notice, RoomRef};
 
 /// The way to a room's task.
@@ -28,6 +32,8 @@ pub struct RoomHandle {
     /// The room's names.
     pub room: RoomRef,
     commands: mpsc::Sender<Command>,
+    /// What other nodes have for it.
+    mailbox: Option<Arc<Mailbox>>,
 }
 
 impl RoomHandle {
@@ -63,6 +69,9 @@ pub struct Hub {
     registry: Arc<Registry>,
     clock: Arc<dyn WallClock>,
     counters: Counters,
+    /// The other nodes; none for a server that runs alone.
+    cluster: Option<Arc<Cluster>>,
+    rules: OnceLock<Weak<Directory>>,
 }
 
 impl std::fmt::Debug for Hub {
@@ -82,6 +91,18 @@ impl Hub {
         registry: Arc<Registry>,
         clock: Arc<dyn WallClock>,
     ) -> Arc<Self> {
+        Self::among(store, presence, registry, clock, None)
+    }
+
+    /// A hub whose rooms are told on other nodes too.
+    #[must_use]
+    pub fn among(
+        store: Arc<dyn Store>,
+        presence: Arc<dyn Presence>,
+        registry: Arc<Registry>,
+        clock: Arc<dyn WallClock>,
+        cluster: Option<Arc<Cluster>>,
+    ) -> Arc<Self> {
         let active = Mutex::default();
         Arc::new(Self {
             active,
@@ -90,7 +111,25 @@ impl Hub {
             registry,
             clock,
             counters: Counters::default(),
+            cluster,
+            rules: OnceLock::new(),
         })
+    }
+
+    /// Says who knows what people are to rooms: those who are named in a message are told only if they may read it.
+    pub fn know(&self, rules: &Arc<Directory>) {
+        let _ = self.rules.set(Arc::downgrade(rules));
+    }
+
+    /// Who knows what people are to rooms.
+    pub(super) fn rules(&self) -> Option<Arc<Directory>> {
+        self.rules.get().and_then(Weak::upgrade)
+    }
+
+    /// The other nodes; `None` for a server that runs alone.
+    #[must_use]
+    pub const fn cluster(&self) -> Option<&Arc<Cluster>> {
+        self.cluster.as_ref()
     }
 
     /// The store.
@@ -139,9 +178,11 @@ impl Hub {
             return Arc::clone(handle);
         }
         let (commands, receiver) = mpsc::channel(limits::ROOM_QUEUE_MAX);
+        let mailbox = self.cluster.as_ref().map(|_| Arc::<Mailbox>::default());
         let handle = Arc::new(RoomHandle {
             room: (&**room).into(),
             commands,
+            mailbox: mailbox.clone(),
         });
         active.rooms.insert(room.id, Arc::clone(&handle));
         for user in people_of(room) {
@@ -149,7 +190,7 @@ impl Hub {
         }
         self.counters.activations.add(1);
         // The task ends by itself once it is idle, or when the runtime stops.
-        tokio::spawn(actor::run(Arc::clone(self), Arc::clone(room), receiver));
+        tokio::spawn(actor::run(Arc::clone(self), Arc::clone(room), receiver, mailbox));
         handle
     }
 
@@ -159,6 +200,8 @@ impl Hub {
 
     /// Lets go of a room whose task is idle, unless a command came meanwhile.
     pub(super) fn retire(&self, room: &Room, commands: &mut mpsc::Receiver<Command>) -> bool {
+        // Locked first: whoever makes the room active again must come after its end.
+        let mut doubt = self.cluster.as_ref().map(|cluster| (cluster, cluster.doubt()));
         let mut active = self.active.lock();
         if !commands.is_empty() {
             return false;
@@ -174,6 +217,12 @@ impl Hub {
                     active.direct.remove(&user);
                 }
             }
+        }
+        drop(active);
+        if let Some((cluster, doubt)) = &mut doubt {
+            let mut actions = Vec::new();
+            doubt.handle(Input::Deactivated(room.id), cluster.now(), &mut actions);
+            actions.into_iter().for_each(|action| self.act(action));
         }
         true
     }
@@ -232,38 +281,6 @@ impl Hub {
             let _ = room.try_send(Command::Tick);
         }
     }
-
-    /// Tells the other person of each active direct conversation that this one came online or went offline.
-    pub fn person(&self, author: &Author, online: bool, last_seen: Option<Timestamp>) {
-        let rooms: Vec<_> = {
-            let active = self.active.lock();
-            let direct = active.direct.get(&author.id).into_iter().flatten();
-            direct.filter_map(|room| active.rooms.get(room).cloned()).collect()
-        };
-        for room in rooms {
-            // Presence is the first thing to drop.
-            let _ = room.try_send(Command::Person {
-                author: author.clone(),
-                online,
-                last_seen,
-            });
-        }
-    }
-
-    /// Tells a user something on those of their `/ws` connections that `wanted` accepts.
-    pub fn notice(&self, user: UserId, notice: &Notice, wanted: impl Fn(ConnectionId) -> bool) {
-        let links = self.registry.of_user(user);
-        if links.is_empty() {
-            return;
-        }
-        let frame = text_frame(&notice.to_json());
-        for link in links
-            .iter()
-            .filter(|link| !link.identity().one_room && wanted(link.connection()))
-        {
-            link.notice(&frame);
-        }
-    }
 }
 
 fn people_of(room: &Room) -> impl Iterator<Item = UserId> {
@@ -286,6 +303,6 @@ impl Live for LiveHub {
     }
 
     fn inbox(&self, user: UserId, notice: &Notice) {
-        self.0.notice(user, notice, |_| true);
+        self.0.notice(user, notice, None, |_| true);
     }
 }

@@ -22,9 +22,11 @@ pub struct Entry {
     pub id: EventId,
     /// The message it is or concerns.
     pub message: EventId,
-    /// Whether it is the message itself.
+    /// Whether it is the message itself. In the ring, a late event stands for its message where that is not there.
     pub is_message: bool,
-    /// Who wrote it, if it is a message: what stays of it once it is deleted.
+    /// It tells of a message that became durable long after its id was made.
+    pub late: bool,
+    /// Who wrote the message: what stays of it once it is deleted.
     pub author: Option<Author>,
     /// The connection on this node that sent it.
     pub from: Option<ConnectionId>,
@@ -57,6 +59,21 @@ impl Ring {
             first_arrival: ARRIVALS_BELOW,
             ..Self::default()
         }
+    }
+
+    /// Forgets everything; arrival numbers go on.
+    pub fn restart(&mut self) {
+        let next = self.next_arrival();
+        *self = Self {
+            first_arrival: next,
+            ..Self::default()
+        };
+    }
+
+    /// Every event above this that has arrived is here; `None` before the first read.
+    #[must_use]
+    pub const fn floor(&self) -> Option<EventId> {
+        self.floor
     }
 
     /// The greatest id that was ever in it.
@@ -126,9 +143,25 @@ impl Ring {
         if self.covers(after) {
             return;
         }
+        self.merge(entries);
+        self.floor = Some(after);
+        self.trim(limits::RING_EXTENDED_EVENTS_MAX, limits::RING_EXTENDED_BYTES_MAX);
+    }
+
+    /// Puts the newest messages, as the store has them, in front of what is here, and leaves what is covered as it is:
+    /// for a room whose events are told by several nodes, where what arrived meanwhile may lie between them.
+    pub fn complete(&mut self, entries: Vec<Entry>, whole: bool, newest: Option<EventId>) {
+        let read_up_to = newest.max(entries.last().map(|entry| entry.id));
+        self.merge(entries);
+        self.whole = whole;
+        self.newest = self.newest.max(newest);
+        self.floor.get_or_insert(read_up_to.unwrap_or(EventId::new(0, 0, 0)));
+    }
+
+    fn merge(&mut self, entries: Vec<Entry>) {
         let next = self.next_arrival();
         let held: HashSet<EventId> = self.entries.iter().map(|entry| entry.id).collect();
-        let oldest = self.entries.front().map(|entry| entry.id);
+        let oldest = self.entries.iter().map(|entry| entry.id).min();
         let fresh: Vec<Entry> = entries.into_iter().filter(|entry| !held.contains(&entry.id)).collect();
         let mixed = oldest.is_some_and(|oldest| fresh.last().is_some_and(|entry| entry.id > oldest));
         self.first_arrival = match self.first_arrival.checked_sub(fresh.len() as u64) {
@@ -140,24 +173,31 @@ impl Ring {
             self.newest = self.newest.max(Some(entry.id));
             self.entries.push_front(entry);
         }
-        self.entries.make_contiguous().sort_by_key(|entry| entry.id);
+        // Otherwise the order of arrival stays what it was: readers that are behind have their places in it.
+        if mixed {
+            self.entries.make_contiguous().sort_by_key(|entry| entry.id);
+        }
         self.reindex();
-        self.floor = Some(after);
-        self.trim(limits::RING_EXTENDED_BYTES_MAX);
     }
 
     fn reindex(&mut self) {
         self.by_message.clear();
-        self.messages = self.entries.iter().filter(|entry| entry.is_message).count();
-        for (offset, entry) in self.entries.iter().enumerate() {
+        for (offset, entry) in self.entries.iter_mut().enumerate() {
+            if entry.late {
+                entry.is_message = !self.by_message.contains_key(&entry.message);
+            }
             if entry.is_message {
                 self.by_message
                     .insert(entry.message, self.first_arrival + offset as u64);
             }
         }
+        self.messages = self.entries.iter().filter(|entry| entry.is_message).count();
     }
 
-    fn insert_back(&mut self, entry: Entry) {
+    fn insert_back(&mut self, mut entry: Entry) {
+        if entry.late {
+            entry.is_message = !self.by_message.contains_key(&entry.message);
+        }
         if entry.is_message {
             self.by_message.insert(entry.message, self.next_arrival());
             self.messages += 1;
@@ -173,14 +213,12 @@ impl Ring {
             self.floor = Some(entry.id);
         }
         self.insert_back(entry);
-        self.trim(limits::RING_BYTES_MAX);
+        self.trim(limits::RING_EVENTS_MAX, limits::RING_BYTES_MAX);
     }
 
     /// Lets the oldest go where the ring is full, but keeps a first join's page whatever its size.
-    fn trim(&mut self, bytes_max: usize) {
-        while self.entries.len() > limits::RING_EVENTS_MAX
-            || (self.bytes > bytes_max && self.messages > limits::JOIN_MESSAGES)
-        {
+    fn trim(&mut self, events_max: usize, bytes_max: usize) {
+        while self.entries.len() > events_max || (self.bytes > bytes_max && self.messages > limits::JOIN_MESSAGES) {
             if !self.evict() {
                 break;
             }
@@ -202,8 +240,8 @@ impl Ring {
         true
     }
 
-    /// Gives a message its new frame and drops the frames of earlier edits of it. Call it before the change itself is
-    /// pushed.
+    /// Gives a message its new frame, also where a late event tells of it, and drops the frames of earlier edits of it.
+    /// Call it before the change itself is pushed.
     pub fn replace(&mut self, message: EventId, frame: &Bytes) {
         if let Some(arrival) = self.by_message.get(&message)
             && let Some(entry) = self
@@ -218,8 +256,9 @@ impl Ring {
             .iter_mut()
             .filter(|entry| !entry.is_message && entry.message == message)
         {
-            self.bytes -= entry.frame.len();
-            entry.frame = Bytes::new();
+            let now = if entry.late { frame.clone() } else { Bytes::new() };
+            self.bytes = self.bytes + now.len() - entry.frame.len();
+            entry.frame = now;
         }
     }
 
@@ -271,8 +310,8 @@ impl Ring {
         let held = self
             .entries
             .iter()
-            .filter(|entry| entry.is_message && entry.id >= from && entry.id <= cursor);
-        let (count, xor) = held.fold((0, 0), |(count, xor), entry| (count + 1, xor ^ entry.id.as_u128()));
+            .filter(|entry| entry.is_message && entry.message >= from && entry.message <= cursor);
+        let (count, xor) = held.fold((0, 0), |(count, xor), entry| (count + 1, xor ^ entry.message.as_u128()));
         (count, xor) == (digest.count, digest.xor)
     }
 
@@ -311,6 +350,7 @@ mod tests {
             id: id(n),
             message: id(n),
             is_message: true,
+            late: false,
             author: None,
             from: None,
             frame: Bytes::from(format!("m{n}")),
@@ -345,6 +385,7 @@ mod tests {
             id: id(3),
             message: id(1),
             is_message: false,
+            late: false,
             author: None,
             from: None,
             frame: Bytes::from_static(b"e3"),

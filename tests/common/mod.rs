@@ -8,6 +8,7 @@ mod socket;
 
 use std::time::Duration;
 
+#[allow(unused_imports, reason = "some tests run their server in their own process")]
 pub use server::{Server, User};
 pub use socket::{Got, Open, Sock};
 

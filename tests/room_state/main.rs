@@ -68,6 +68,20 @@ struct World {
     body: usize,
 }
 
+/// A message that was stored now.
+fn stored(link: Arc<Fake>, message: Message) -> Committed<Fake> {
+    Committed {
+        link,
+        message,
+        reference: None,
+        nonce: None,
+        fresh: true,
+        late: None,
+        published: false,
+        answered: false,
+    }
+}
+
 impl World {
     fn new(body: usize) -> Self {
         let room = RoomId::random();
@@ -113,14 +127,7 @@ impl World {
                 id,
                 kind: EventKind::Message(message.clone()),
             });
-            batch.push(Committed {
-                link: Arc::clone(&link),
-                message,
-                reference: None,
-                nonce: None,
-                fresh: true,
-                answered: false,
-            });
+            batch.push(stored(Arc::clone(&link), message));
         }
         let burst = self.state.committed(batch);
         let mut at = Some(0);
@@ -153,7 +160,7 @@ impl World {
         };
         let event = Event { id, kind };
         self.events.push(event.clone());
-        let burst = self.state.changed(&event).expect("a fresh event");
+        let burst = self.state.changed(&event, true).expect("a fresh event");
         self.state.deliver(&burst, 0, usize::MAX - 1_000);
     }
 
@@ -206,7 +213,7 @@ impl World {
                     let events = self.above(after, usize::MAX);
                     self.state.extend_back(&events, after);
                 }
-                plan @ Plan::From { .. } => break plan,
+                plan @ (Plan::From { .. } | Plan::FromStore { .. }) => break plan,
             }
         };
         let link = Arc::clone(&self.readers[reader].0);
@@ -422,14 +429,7 @@ fn crowd(count: usize) -> u64 {
         last_event: None,
     };
     let encodings = world.state.encodings();
-    let burst = world.state.committed(vec![Committed {
-        link,
-        message,
-        reference: None,
-        nonce: None,
-        fresh: true,
-        answered: false,
-    }]);
+    let burst = world.state.committed(vec![stored(link, message)]);
     assert_eq!(
         world.state.encodings() - encodings,
         1,

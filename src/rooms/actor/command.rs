@@ -21,6 +21,9 @@ pub enum JoinError {
     /// Presence could not be told.
     #[error("{0}")]
     Presence(#[from] crate::presence::Error),
+    /// The other nodes are out of reach: what they say would be missed.
+    #[error("{0}")]
+    Layer(#[from] crate::channel_layer::Error),
     /// What the user is to the room may have changed meanwhile: look again.
     #[error("the standing has to be looked at again")]
     Stale,

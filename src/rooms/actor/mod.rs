@@ -5,14 +5,16 @@
 //! It holds no socket and does no work that can block: store reads run beside it and come back as steps.
 
 mod command;
+mod mention;
 mod presence;
+mod remote;
 mod run;
 mod store_steps;
 
 pub use command::{Command, Join, JoinError, Send};
 pub(super) use run::run;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,12 +22,15 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::oneshot;
 
+use self::presence::Comings;
+use self::remote::{Attached, Repair};
 use self::store_steps::Step;
+use super::cluster::{Cluster, Mailbox};
 use super::hub::Hub;
 use super::state::{Burst, RoomState};
 use crate::fanout::Link;
 use crate::limits;
-use crate::model::{Change, ConnectionId, Event, Name, Room, UserId};
+use crate::model::{Change, ConnectionId, Event, Room, UserId};
 use crate::store;
 
 /// Readers that one slice of a fan-out serves before other tasks get their turn: a socket write takes no part in
@@ -58,11 +63,16 @@ struct Actor {
     writes: VecDeque<Write>,
     under_way: Option<UnderWay>,
     /// Reads that returned while a write was under way: they may hold what it has stored but not yet delivered.
-    held: Vec<Step>,
+    put_off: Vec<Step>,
     joins: Vec<Join>,
     loading: bool,
-    arrived: BTreeSet<Name>,
-    departed: BTreeSet<Name>,
+    /// The other nodes, and what they have for the room.
+    cluster: Option<(Arc<Cluster>, Arc<Mailbox>)>,
+    attached: Attached,
+    /// Members were told `degraded`.
+    held: bool,
+    repair: Option<Repair>,
+    comings: Comings,
     present: Option<crate::presence::Present>,
     typed: HashMap<UserId, Instant>,
     encodings_counted: u64,
@@ -70,8 +80,12 @@ struct Actor {
 }
 
 impl Actor {
-    fn new(hub: Arc<Hub>, room: Arc<Room>) -> Self {
-        let state = RoomState::new((&*room).into());
+    fn new(hub: Arc<Hub>, room: Arc<Room>, mailbox: Option<Arc<Mailbox>>) -> Self {
+        let mut state = RoomState::new((&*room).into());
+        let cluster = hub.cluster().cloned().zip(mailbox);
+        if cluster.is_some() {
+            state = state.publishing();
+        }
         Self {
             hub,
             room,
@@ -79,11 +93,14 @@ impl Actor {
             steps: FuturesUnordered::new(),
             writes: VecDeque::new(),
             under_way: None,
-            held: Vec::new(),
+            put_off: Vec::new(),
             joins: Vec::new(),
             loading: false,
-            arrived: BTreeSet::new(),
-            departed: BTreeSet::new(),
+            cluster,
+            attached: Attached::No,
+            held: false,
+            repair: None,
+            comings: Comings::default(),
             present: None,
             typed: HashMap::new(),
             encodings_counted: 0,

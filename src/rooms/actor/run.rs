@@ -11,6 +11,7 @@ use super::{Actor, Command, Join, JoinError, Send, Write};
 use crate::fanout::{Link, Outlet};
 use crate::limits;
 use crate::model::{ConnectionId, Room, UserId};
+use crate::rooms::cluster::{Mailbox, Post};
 use crate::rooms::hub::Hub;
 use crate::rooms::state::{Plan, Progress};
 use crate::wire::close::CloseCode;
@@ -26,8 +27,8 @@ const READS_PER_JOIN: u32 = 2;
 const COMMANDS_AT_ONCE: usize = 256;
 
 /// Runs a room until nobody has read it for a while.
-pub async fn run(hub: Arc<Hub>, room: Arc<Room>, mut commands: mpsc::Receiver<Command>) {
-    let mut actor = Actor::new(hub, room);
+pub async fn run(hub: Arc<Hub>, room: Arc<Room>, mut commands: mpsc::Receiver<Command>, mailbox: Option<Arc<Mailbox>>) {
+    let mut actor = Actor::new(hub, room, mailbox.clone());
     let mut taken = Vec::new();
     loop {
         tokio::select! {
@@ -44,15 +45,26 @@ pub async fn run(hub: Arc<Hub>, room: Arc<Room>, mut commands: mpsc::Receiver<Co
                 actor.step(step).await;
                 actor.start_write();
             }
+            post = arrived(mailbox.as_deref()) => actor.take_post(post).await,
         }
         // The hub lets go of the room only while no command waits, under the lock that hands out rooms.
         if actor.is_idle() && actor.hub.retire(&actor.room, &mut commands) {
             while let Some(command) = commands.recv().await {
                 actor.hub.send(&actor.room, command).await;
             }
+            actor.detach().await;
             return;
         }
     }
+}
+
+/// What other nodes had for the room; a server that runs alone waits for ever.
+async fn arrived(mailbox: Option<&Mailbox>) -> Post {
+    let Some(mailbox) = mailbox else {
+        return std::future::pending().await;
+    };
+    mailbox.arrived().await;
+    mailbox.take()
 }
 
 impl Actor {
@@ -90,9 +102,13 @@ impl Actor {
 
     /// Answers a join, or keeps it until what it needs has been read.
     pub(super) async fn join(&mut self, join: Join) {
+        if !self.attach() {
+            self.joins.push(join);
+            return;
+        }
         let hopeless = join.reads > READS_PER_JOIN;
         match self.state.plan(join.from, self.hub.now(), hopeless) {
-            plan @ Plan::From { .. } => self.finish_join(join, plan).await,
+            plan @ (Plan::From { .. } | Plan::FromStore { .. }) => self.finish_join(join, plan).await,
             plan @ (Plan::NeedsLatest | Plan::NeedsEvents { .. }) => {
                 self.joins.push(join);
                 // All who wait share one read; who comes while it is under way is looked at when it has returned.
@@ -214,6 +230,7 @@ impl Actor {
     /// Looks after what time brings: presence, answers that are overdue, writes that could not begin.
     fn tick(&mut self) {
         self.tell_presence();
+        self.look_at_floor();
         self.typed.retain(|_, at| at.elapsed() < limits::TYPING_INTERVAL);
         if let Some(under_way) = &mut self.under_way
             && !under_way.told

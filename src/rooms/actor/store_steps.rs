@@ -2,15 +2,19 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
+
+use super::presence::Told;
 use super::run::refuse;
 use super::{Actor, JoinError, SENDS_PER_APPEND, UnderWay, Write};
+use crate::channel_layer;
 use crate::fanout::Outlet;
 use crate::limits;
-use crate::model::{ConnectionId, Event, EventId, EventKind, Message, Name};
-use crate::presence;
+use crate::model::{ConnectionId, Event, EventId, EventKind, Message, User, UserId};
+use crate::presence::{self, Present};
 use crate::rooms::state::{Committed, Plan, Progress, span_before};
 use crate::store::{self, Appended, Page, Range};
-use crate::wire::outbound::{Notice, RoomRef};
+use crate::wire::outbound::Notice;
 
 /// Events that one store page of a slow reader's catch-up holds.
 const CATCH_UP_PAGE: usize = 200;
@@ -29,8 +33,33 @@ pub(super) enum Step {
     },
     Presence {
         count: presence::Result<u64>,
-        joined: Vec<Name>,
-        left: Vec<Name>,
+        told: Told,
+    },
+    /// Who is here, to be compared with what members were told.
+    Roster(presence::Result<Present>),
+    /// Whether the other people of a direct conversation are online.
+    Online(presence::Result<Vec<UserId>>),
+    /// The room was joined on the channel layer.
+    Attached(channel_layer::Result<()>),
+    /// A page of what a repair reads.
+    Repaired {
+        after: EventId,
+        events: store::Result<Vec<Event>>,
+    },
+    /// Somebody of a direct conversation came online or went offline on another node, as a look at presence showed.
+    Person {
+        person: Option<User>,
+        online: bool,
+    },
+    /// Those whom a message names, as far as they may read it.
+    Mentioned {
+        users: Vec<UserId>,
+        notice: Notice,
+    },
+    /// A mention came from another node.
+    MentionHere {
+        user: Option<UserId>,
+        frame: Bytes,
     },
 }
 
@@ -41,13 +70,13 @@ impl Actor {
             Step::Changed(result) => self.change_done(result).await,
             // What the write has stored may be in this read, and must not be told twice.
             step if self.under_way.is_some() => {
-                self.held.push(step);
+                self.put_off.push(step);
                 return;
             }
             step => return self.read_done(step).await,
         }
-        for held in std::mem::take(&mut self.held) {
-            self.read_done(held).await;
+        for step in std::mem::take(&mut self.put_off) {
+            self.read_done(step).await;
         }
     }
 
@@ -55,19 +84,43 @@ impl Actor {
         match step {
             Step::Appended(_) | Step::Changed(_) => {}
             Step::Latest(result) => {
-                let result = result.map(|(page, newest)| self.state.prime(&page.messages, !page.has_more, newest));
+                let result = match result {
+                    Ok((page, newest)) => {
+                        let events: Vec<Event> = page.messages.iter().cloned().map(message_event).collect();
+                        self.tell_news(&events).await;
+                        self.state.prime(&page.messages, !page.has_more, newest);
+                        Ok(())
+                    }
+                    Err(error) => Err(error),
+                };
                 self.loaded(result).await;
             }
             Step::Events(result) => {
-                let result = result.map(|(events, after)| self.state.extend_back(&events, after));
+                let result = match result {
+                    Ok((events, after)) => {
+                        self.tell_news(&events).await;
+                        self.note_read(&events);
+                        self.state.extend_back(&events, after);
+                        Ok(())
+                    }
+                    Err(error) => Err(error),
+                };
                 self.loaded(result).await;
             }
-            Step::Presence { count, joined, left } => match count {
-                Ok(count) => self.presence_counted(count, &joined, &left),
+            Step::Presence { count, told } => match count {
+                Ok(count) => self.presence_counted(count, told),
                 Err(error) => tracing::debug!(%error, "presence can't be counted"),
             },
+            Step::Roster(present) => self.compare_roster(present),
+            Step::Online(online) => self.compare_online(online),
+            Step::Attached(result) => self.attached(result).await,
+            Step::Repaired { after, events } => self.repaired(after, events).await,
+            Step::Person { person, online } => self.person_compared(person, online),
+            Step::Mentioned { users, notice } => self.tell_mentioned(&users, &notice),
+            Step::MentionHere { user, frame } => self.tell_mentioned_here(user, &frame),
             Step::CatchUp { connection, events } => match events {
                 Ok(events) => {
+                    self.tell_news(&events).await;
                     let complete = events.len() < CATCH_UP_PAGE;
                     let progress = self.state.resume_from_store(connection, &events, complete);
                     self.after_progress(connection, progress);
@@ -112,6 +165,9 @@ impl Actor {
                     "this connection has not joined the room: join it first",
                     None,
                 );
+            } else if self.held {
+                let detail = "the server can't see all of the room now, and has not stored this: send it again";
+                refuse(&send, "refused", detail, Some(2.0));
             } else if self.room.archived {
                 refuse(&send, "archived", "the room is archived: it can only be read", None);
             } else {
@@ -121,6 +177,7 @@ impl Actor {
         if sends.is_empty() {
             return;
         }
+        let Some(sends) = self.in_time(sends) else { return };
         let batch = sends.iter().map(|send| send.message.clone()).collect();
         let store = self.hub.store();
         self.steps
@@ -134,6 +191,9 @@ impl Actor {
     }
 
     fn start_change(&mut self) {
+        if !self.may_change() {
+            return;
+        }
         if let Some(Write::Change(change, reply)) = self.writes.pop_front() {
             let store = self.hub.store();
             self.steps
@@ -152,8 +212,8 @@ impl Actor {
         let took = under_way.since.elapsed();
         let mut batch = Vec::with_capacity(results.len());
         for (send, result) in under_way.sends.into_iter().zip(results) {
-            let (message, fresh) = match result {
-                Ok(Appended { message, fresh, .. }) => (message, fresh),
+            let Appended { message, fresh, late } = match result {
+                Ok(appended) => appended,
                 Err(error) => {
                     if !under_way.told {
                         let error = crate::rooms::directory::Error::from(error);
@@ -165,6 +225,8 @@ impl Actor {
             if fresh {
                 self.mention(&message);
             }
+            // Who has sent types no more.
+            self.typed.remove(&message.author.id);
             if !under_way.told {
                 send.link.send_answered();
                 self.hub.counters().send_to_ack(send.at.elapsed());
@@ -178,6 +240,8 @@ impl Actor {
                 reference: send.reference,
                 nonce,
                 fresh,
+                late,
+                published: false,
                 answered,
             });
         }
@@ -185,39 +249,23 @@ impl Actor {
             .counters()
             .messages
             .add(batch.iter().filter(|item| item.fresh).count() as u64);
-        let burst = self.state.committed(batch);
+        let numbers = self.number(&mut batch);
+        let mut burst = self.state.committed(batch);
+        self.publish(&mut burst, numbers);
         self.deliver(&burst).await;
         tracing::trace!(?took, room = %self.room.id, "appended");
     }
 
     async fn change_done(&mut self, result: store::Result<Event>) {
         let reply = self.under_way.take().and_then(|under_way| under_way.change);
-        if let Ok(event) = &result
-            && let Some(burst) = self.state.changed(event)
-        {
+        if let Ok(event) = &result {
             if let EventKind::Edited(message) = &event.kind {
                 self.mention(message);
             }
-            self.deliver(&burst).await;
+            self.tell_change(event).await;
         }
         if let Some(reply) = reply {
             let _ = reply.send(result);
-        }
-    }
-
-    /// Tells those who are named in a message, on connections that do not read this room.
-    fn mention(&self, message: &Message) {
-        if message.mentions.is_empty() {
-            return;
-        }
-        let notice = Notice::Mention {
-            room: RoomRef::from(&*self.room),
-            id: message.id,
-            author: message.author.clone(),
-            message: message.body.clone(),
-        };
-        for &user in message.mentions.iter().filter(|user| **user != message.author.id) {
-            self.hub.notice(user, &notice, |connection| !self.state.has(connection));
         }
     }
 
@@ -234,7 +282,8 @@ impl Actor {
         self.steps.push(match plan {
             Plan::NeedsEvents { after } => {
                 let after = lowest.map_or(after, |lowest| lowest.min(after));
-                Box::pin(async move { Step::Events(read_events(&*store, room, after).await) })
+                let shared = self.state.is_shared();
+                Box::pin(async move { Step::Events(read_events(&*store, room, after, shared).await) })
             }
             _ => Box::pin(async move {
                 // The position is read first: what comes between the two reads is in the page and above it.
@@ -286,15 +335,18 @@ impl Actor {
     }
 }
 
-/// Everything after an id, if that is a replay's worth; else everything after the point from which on it is.
+/// Everything after an id, if that is a replay's worth; else everything after the point from which on it is. A room of a
+/// cluster replays the span before a cursor as well, so there more is a replay's worth.
 async fn read_events(
     store: &dyn store::Store,
     room: crate::model::RoomId,
     after: EventId,
+    shared: bool,
 ) -> store::Result<(Vec<Event>, EventId)> {
     let most = limits::REPLAY_EVENTS_MAX + 1;
-    let events = store.events(room, after, most).await?;
-    if events.len() < most {
+    let first = if shared { limits::RING_EXTENDED_EVENTS_MAX } else { most };
+    let events = store.events(room, after, first).await?;
+    if events.len() < first {
         return Ok((events, after));
     }
     let page = store.page(room, Range::Latest, most).await?;
@@ -306,9 +358,12 @@ async fn read_events(
     }
     // So many changes lie between these messages that the ring can't hold them; the messages in their present state
     // are what a page needs, and the cursor gets a reset.
-    let entries = page.messages.into_iter().map(|message| Event {
+    Ok((page.messages.into_iter().map(message_event).collect(), below))
+}
+
+fn message_event(message: Message) -> Event {
+    Event {
         id: message.id,
         kind: EventKind::Message(message),
-    });
-    Ok((entries.collect(), below))
+    }
 }

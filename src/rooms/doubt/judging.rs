@@ -149,7 +149,8 @@ impl<E> Doubt<E> {
             return;
         };
         let silent = publisher.is_silent(now.elapsed) && self.mechanisms.silence && self.mechanisms.frames;
-        if silent && publisher.absent && !publisher.is_named(now.elapsed) && publisher.gone.is_none() {
+        let ended = silent && publisher.absent && !publisher.is_named(now.elapsed) && publisher.gone.is_none();
+        if ended {
             publisher.gone = Some(now.elapsed);
         }
         let cause = match publisher.gone {
@@ -165,6 +166,8 @@ impl<E> Doubt<E> {
                 self.doubting += 1;
                 self.doubt_all(mark, cause, now);
             }
+            // Its goodbye was lost, or its lease was gone before its silence was noticed: what it said last may be too.
+            (None, None) if ended => self.doubt_all(mark, Cause::Silence, now),
             (Some(_), None) => {
                 self.doubting -= 1;
                 if publisher.gone.is_some()

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::catch_up::CatchUp;
-use super::{RoomState, Slot};
+use super::shared::content_of;
+use super::{CatchUp, Pages, RoomState, Slot};
 use crate::fanout::{Outlet, Taken};
 use crate::limits;
 use crate::model::{Author, ConnectionId, Event, EventId, EventKind, Message};
+use crate::rooms::envelope::Content;
 use crate::wire::frame::text_frame;
 use crate::wire::outbound::{self, MessageView, Outbound, Ref, RoomRef};
 
@@ -27,8 +28,12 @@ pub struct Committed<L> {
     pub reference: Option<Ref>,
     /// The request's nonce.
     pub nonce: Option<Box<str>>,
-    /// False: an earlier attempt was stored and delivered.
+    /// False: it was delivered before, such as an earlier attempt, or is not to be delivered now.
     pub fresh: bool,
+    /// The late event that tells of it, if it became durable long after its id was made.
+    pub late: Option<EventId>,
+    /// Other nodes are told of it.
+    pub published: bool,
     /// It was answered already (`unknown_outcome`): it is delivered, but not acknowledged.
     pub answered: bool,
 }
@@ -38,15 +43,17 @@ pub struct Committed<L> {
 pub struct Burst {
     /// How many events it carries.
     pub events: usize,
-    chunks: Vec<Chunk>,
-    senders: HashMap<ConnectionId, Bytes>,
-    acks: HashMap<ConnectionId, Bytes>,
-    first: u64,
-    before: EventId,
+    pub(super) chunks: Vec<Chunk>,
+    pub(super) senders: HashMap<ConnectionId, Bytes>,
+    pub(super) acks: HashMap<ConnectionId, Bytes>,
+    pub(super) first: u64,
+    pub(super) before: EventId,
+    /// What other nodes are to be told, in the same order.
+    pub outgoing: Vec<(EventId, Content)>,
 }
 
 #[derive(Debug)]
-struct Chunk {
+pub(super) struct Chunk {
     bytes: Bytes,
     first: u64,
     before: EventId,
@@ -60,12 +67,15 @@ impl<L: Outlet> RoomState<L> {
         let before = self.ring.newest().unwrap_or(EventId::new(0, 0, 0));
         let mut acks: HashMap<ConnectionId, BytesMut> = HashMap::new();
         let mut items: Vec<(ConnectionId, Option<Bytes>, Bytes)> = Vec::with_capacity(batch.len());
+        let mut outgoing = Vec::new();
         for Committed {
             link,
             message,
             reference,
             nonce,
             fresh,
+            late,
+            published,
             answered,
         } in batch
         {
@@ -76,10 +86,9 @@ impl<L: Outlet> RoomState<L> {
                 self.ack_frame(&message, reference.as_ref(), nonce.as_deref())
             };
             acks.entry(connection).or_default().extend_from_slice(&ack);
-            let frame = fresh.then(|| {
-                let entry = self.entry_of(&message, Some(connection));
-                let frame = entry.frame.clone();
-                self.ring.push(entry);
+            let told = self.tell_own(&message, fresh, late, connection, published);
+            let frame = told.and_then(|(frame, content)| {
+                outgoing.extend(content.map(|content| (late.unwrap_or(message.id), content)));
                 frame
             });
             items.push((connection, frame, ack));
@@ -103,7 +112,47 @@ impl<L: Outlet> RoomState<L> {
             acks,
             first,
             before,
+            outgoing,
         }
+    }
+
+    /// Frames a message that this node has stored, puts it into the ring unless everybody here was told it before, and
+    /// says what other nodes are told.
+    fn tell_own(
+        &mut self,
+        message: &Message,
+        fresh: bool,
+        late: Option<EventId>,
+        connection: ConnectionId,
+        published: bool,
+    ) -> Option<(Option<Bytes>, Option<Content>)> {
+        if !fresh && !published {
+            return None;
+        }
+        let mut entry = match late {
+            None => self.entry_of(message, Some(connection)),
+            Some(id) => self.entry_of_event(&Event {
+                id,
+                kind: EventKind::Late(message.clone()),
+            }),
+        };
+        entry.from = Some(connection);
+        let plain = late.is_some().then(|| self.plain_of(message));
+        let content = if published { content_of(&entry, plain) } else { None };
+        let frame = (fresh && self.note(&entry)).then(|| {
+            let frame = entry.frame.clone();
+            self.ring.push(entry);
+            frame
+        });
+        Some((frame, content))
+    }
+
+    /// A message's frame for those who join later.
+    pub(super) fn plain_of(&self, message: &Message) -> Bytes {
+        text_frame(&outbound::to_json(&Outbound::Message(MessageView::new(
+            &self.room.label,
+            message,
+        ))))
     }
 
     fn ack_frame(&self, message: &Message, reference: Option<&Ref>, nonce: Option<&str>) -> Bytes {
@@ -143,7 +192,7 @@ impl<L: Outlet> RoomState<L> {
         buffers
     }
 
-    fn chunks(&self, frames: impl Iterator<Item = Bytes>, first: u64, before: EventId) -> Vec<Chunk> {
+    pub(super) fn chunks(&self, frames: impl Iterator<Item = Bytes>, first: u64, before: EventId) -> Vec<Chunk> {
         let mut chunks: Vec<Chunk> = Vec::new();
         let mut merged = BytesMut::new();
         let (mut chunk_first, mut chunk_before) = (first, before);
@@ -169,52 +218,57 @@ impl<L: Outlet> RoomState<L> {
         chunks
     }
 
-    /// Takes an edit, a deletion, or an event of another node, and makes the burst. `None` if it is known already.
-    pub fn changed(&mut self, event: &Event) -> Option<Burst> {
-        if self.ring.holds(event.id) {
+    /// Takes an edit or a deletion that this node has stored, and makes the burst; with `tell` off only what other nodes
+    /// are told. `None`: nothing is to be told.
+    pub fn changed(&mut self, event: &Event, tell: bool) -> Option<Burst> {
+        let tell = tell && !self.ring.holds(event.id);
+        if !tell && !self.publishes {
             return None;
         }
         let first = self.ring.next_arrival();
         let before = self.ring.newest().unwrap_or(EventId::new(0, 0, 0));
         let entry = self.entry_of_event(event);
-        match &event.kind {
-            EventKind::Edited(message) => {
-                let json = outbound::to_json(&Outbound::Message(MessageView::new(&self.room.label, message)));
-                self.ring.replace(message.id, &text_frame(&json));
-            }
-            EventKind::Deleted { message } => {
-                if let Some(author) = self.ring.author_of(*message).cloned() {
-                    let frame = deleted_message(&self.room, *message, author, event.id);
-                    self.ring.replace(*message, &frame);
-                }
-            }
-            EventKind::Message(_) | EventKind::Late(_) => {}
+        let plain = match &event.kind {
+            EventKind::Edited(message) => Some(self.plain_of(message)),
+            EventKind::Deleted { .. } => None,
+            EventKind::Message(_) | EventKind::Late(_) => None,
+        };
+        let mut outgoing = Vec::new();
+        if self.publishes {
+            outgoing.extend(content_of(&entry, plain.clone()).map(|content| (entry.id, content)));
         }
-        let frame = entry.frame.clone();
-        self.ring.push(entry);
-        let chunks = self.chunks(std::iter::once(frame), first, before);
+        let mut frames = None;
+        if tell && self.note(&entry) {
+            if let Some(frame) = plain.or_else(|| self.deleted_plain(&entry)) {
+                self.ring.replace(entry.message, &frame);
+            }
+            frames = Some(entry.frame.clone());
+            self.ring.push(entry);
+        }
         Some(Burst {
-            events: 1,
-            chunks,
+            events: usize::from(frames.is_some()),
+            chunks: self.chunks(frames.into_iter(), first, before),
             senders: HashMap::new(),
             acks: HashMap::new(),
             first,
             before,
+            outgoing,
         })
     }
 
     /// Delivers a burst to the readers from `start` on, at most `count` of them; answers where to go on, or `None`.
     pub fn deliver(&mut self, burst: &Burst, start: usize, count: usize) -> Option<usize> {
         let end = (start + count).min(self.slots.len());
+        let begin = self.shared.as_ref().map(|shared| shared.replay_from());
         for slot in &mut self.slots[start..end] {
-            deliver_to(&self.room, slot, burst);
+            deliver_to(&self.room, slot, burst, begin);
         }
         (end < self.slots.len()).then_some(end)
     }
 }
 
 /// What later readers are told in place of a deleted message.
-fn deleted_message(room: &RoomRef, id: EventId, author: Author, event: EventId) -> Bytes {
+pub(super) fn deleted_message(room: &RoomRef, id: EventId, author: Author, event: EventId) -> Bytes {
     let message = Message {
         room: room.id,
         id,
@@ -232,7 +286,7 @@ fn deleted_message(room: &RoomRef, id: EventId, author: Author, event: EventId) 
     ))))
 }
 
-fn deliver_to<L: Outlet>(room: &RoomRef, slot: &mut Slot<L>, burst: &Burst) {
+fn deliver_to<L: Outlet>(room: &RoomRef, slot: &mut Slot<L>, burst: &Burst, begin: Option<EventId>) {
     let link = &slot.link;
     let connection = link.connection();
     let fall_behind = |next, after| {
@@ -240,7 +294,12 @@ fn deliver_to<L: Outlet>(room: &RoomRef, slot: &mut Slot<L>, burst: &Burst) {
         Some(Box::new(CatchUp {
             next,
             after,
+            pages: begin.map(|begin| Pages {
+                begin: begin.min(after),
+                round: None,
+            }),
             messages_until: 0,
+            spared: None,
             skip_own: true,
             announce: None,
         }))

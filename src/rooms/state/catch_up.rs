@@ -17,12 +17,27 @@ pub(super) struct CatchUp {
     pub(super) next: u64,
     /// The last id it was told, for the store where the ring has moved on.
     pub(super) after: EventId,
+    /// In a cluster ids alone do not say what was told: how it goes on from the store there.
+    pub(super) pages: Option<Pages>,
     /// Below this arrival number only messages are told: a first join's page.
     pub(super) messages_until: u64,
+    /// Messages up to this id are left out below this arrival number: the client said that it has them.
+    pub(super) spared: Option<(EventId, u64)>,
     /// Leave out what this connection sent itself.
     pub(super) skip_own: bool,
     /// Say `live` at the end, with this `ref`.
     pub(super) announce: Option<Option<Ref>>,
+}
+
+/// How a reader of a cluster's room goes on from the store: in rounds of pages, each up to the store's end. What arrives
+/// while a round is under way may have any id, so the ring takes over at the arrival number that the round began with; if
+/// the ring has moved on from there too, there is another round.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pages {
+    /// Nothing that it was not told lies at or below this id.
+    pub(super) begin: EventId,
+    /// While a round is under way: the ring's next arrival number when it began, and where another round would begin.
+    pub(super) round: Option<(u64, EventId)>,
 }
 
 impl<L: Outlet> RoomState<L> {
@@ -35,6 +50,12 @@ impl<L: Outlet> RoomState<L> {
         loop {
             let Some(catch_up) = behind else { return Progress::Live };
             if catch_up.next < self.ring.first_arrival() {
+                if let (Some(pages), Some(shared)) = (&mut catch_up.pages, &self.shared)
+                    && pages.round.is_none()
+                {
+                    pages.round = Some((self.ring.next_arrival(), shared.replay_from()));
+                    catch_up.after = pages.begin;
+                }
                 return Progress::NeedsStore { after: catch_up.after };
             }
             let (chunk, next, after) = chunk_of(&self.ring, &self.room, catch_up, &**link);
@@ -82,7 +103,20 @@ impl<L: Outlet> RoomState<L> {
             return Progress::Live;
         };
         if complete || self.ring.covers(catch_up.after) {
-            catch_up.next = self.ring.first_above(catch_up.after);
+            let above = self.ring.first_above(catch_up.after);
+            match &mut catch_up.pages {
+                None => catch_up.next = above,
+                Some(Pages {
+                    round: Some((began, _)),
+                    ..
+                }) if *began >= self.ring.first_arrival() => {
+                    catch_up.next = above.min(*began);
+                }
+                Some(pages) if complete => {
+                    pages.begin = pages.round.take().map_or(pages.begin, |(_, begin)| begin);
+                }
+                Some(_) => {}
+            }
         }
         self.advance(connection)
     }
@@ -93,7 +127,9 @@ fn chunk_of<L: Outlet>(ring: &Ring, room: &RoomRef, catch_up: &CatchUp, link: &L
     let mut bytes = BytesMut::new();
     let (mut next, mut after) = (catch_up.next, catch_up.after);
     while let Some(entry) = ring.get(next) {
+        let spared = |&(since, until): &(EventId, u64)| entry.is_message && entry.id <= since && next < until;
         let wanted = (entry.is_message || next >= catch_up.messages_until)
+            && !catch_up.spared.as_ref().is_some_and(spared)
             && !(catch_up.skip_own && !link.echo() && entry.from == Some(link.connection()));
         if wanted {
             if !bytes.is_empty() && bytes.len() + entry.frame.len() > limits::BURST_BYTES_MAX {

@@ -4,6 +4,10 @@
 //! whenever its outlet has drained, then is live again). A join, a resume and a slow reader are the same thing here:
 //! a reader that is behind, with a position to start from. Since the room's task alone owns this state, "the end of
 //! the ring was reached" and "the reader is live" are one step, and nothing falls between them.
+//!
+//! Alone, a node's ids become visible in their own order, so an id says what has been told. In a cluster a lower id may
+//! arrive after a higher one; such a room is [`shared`](RoomState::shared): it knows what it has seen, replays the whole
+//! span before a cursor, and lets readers that the ring has left behind go on by arrival numbers.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,10 +16,13 @@ use bytes::Bytes;
 
 mod burst;
 mod catch_up;
+mod shared;
 
 pub use burst::{Burst, Committed};
+pub use shared::Told;
 
-use self::catch_up::CatchUp;
+use self::catch_up::{CatchUp, Pages};
+use self::shared::Shared;
 use super::ring::{Entry, Ring};
 use crate::fanout::{Outlet, Taken};
 use crate::limits;
@@ -57,6 +64,13 @@ pub enum Plan {
         page: bool,
         /// The replay has a gap.
         reset: bool,
+        /// Messages up to the cursor are left out: the client has all of them.
+        spare: bool,
+    },
+    /// The ring can't hold the span before the cursor: replay from the store, from this id on.
+    FromStore {
+        /// The beginning of the span before the cursor.
+        after: EventId,
     },
     /// The newest messages have to be read from the store.
     NeedsLatest,
@@ -81,6 +95,10 @@ pub struct RoomState<L> {
     slots: Vec<Slot<L>>,
     index: HashMap<ConnectionId, usize>,
     encodings: u64,
+    /// Bursts carry what other nodes are to be told.
+    publishes: bool,
+    /// What a room of a cluster knows besides.
+    shared: Option<Box<Shared>>,
 }
 
 impl<L: Outlet> RoomState<L> {
@@ -93,7 +111,16 @@ impl<L: Outlet> RoomState<L> {
             slots: Vec::new(),
             index: HashMap::new(),
             encodings: 0,
+            publishes: false,
+            shared: None,
         }
+    }
+
+    /// Has bursts carry what other nodes are to be told.
+    #[must_use]
+    pub fn publishing(mut self) -> Self {
+        self.publishes = true;
+        self
     }
 
     /// The room's names.
@@ -150,6 +177,7 @@ impl<L: Outlet> RoomState<L> {
             id: message.id,
             message: message.id,
             is_message: true,
+            late: false,
             author: Some(message.author.clone()),
             from,
             frame,
@@ -160,14 +188,16 @@ impl<L: Outlet> RoomState<L> {
         self.encodings += 1;
         let frame = text_frame(&outbound::event_json(&self.room.label, self.room.id, event));
         let (message, author) = match &event.kind {
-            EventKind::Message(message) => (message.id, Some(message.author.clone())),
-            EventKind::Late(message) | EventKind::Edited(message) => (message.id, None),
+            EventKind::Message(message) | EventKind::Late(message) | EventKind::Edited(message) => {
+                (message.id, Some(message.author.clone()))
+            }
             EventKind::Deleted { message } => (*message, None),
         };
         Entry {
             id: event.id,
             message,
-            is_message: author.is_some(),
+            is_message: matches!(event.kind, EventKind::Message(_)),
+            late: matches!(event.kind, EventKind::Late(_)),
             author,
             from: None,
             frame,
@@ -177,13 +207,20 @@ impl<L: Outlet> RoomState<L> {
     /// Takes the newest messages from the store. `newest` is the greatest position in the store when they were read.
     pub fn prime(&mut self, messages: &[Message], whole: bool, newest: Option<EventId>) {
         let entries = messages.iter().map(|message| self.entry_of(message, None)).collect();
-        self.ring.prime(entries, whole, newest);
+        if self.shared.is_some() {
+            self.ring.complete(entries, whole, newest);
+        } else {
+            self.ring.prime(entries, whole, newest);
+        }
     }
 
     /// Takes all events after an id from the store.
     pub fn extend_back(&mut self, events: &[Event], after: EventId) {
         let entries = events.iter().map(|event| self.entry_of_event(event)).collect();
         self.ring.extend_back(entries, after);
+        if let Some(shared) = &mut self.shared {
+            shared.history(events, after);
+        }
     }
 
     /// What a join needs. `now` decides whether a cursor is too old; `hopeless`: the store was read for it already and
@@ -197,11 +234,15 @@ impl<L: Outlet> RoomState<L> {
                     arrival: self.ring.latest_from(count),
                     page: true,
                     reset,
+                    spare: false,
                 }
             } else {
                 Plan::NeedsLatest
             }
         };
+        if let Some(after) = self.unread(from.since, now) {
+            return Plan::NeedsEvents { after };
+        }
         let Some(since) = from.since else { return page(false) };
         let oldest = now.minus(std::time::Duration::from_secs(limits::EVENT_DAYS_MAX * 24 * 60 * 60));
         if since.timestamp() < oldest {
@@ -213,6 +254,9 @@ impl<L: Outlet> RoomState<L> {
         let lower = span_before(since);
         if !self.ring.covers(since) && hopeless {
             return page(true);
+        }
+        if let Some(shared) = &self.shared {
+            return self.plan_shared(shared, from, since, hopeless);
         }
         if !self.ring.covers(since) {
             // The span comes too: an acknowledgement that overtook other messages may have moved the cursor past them.
@@ -228,10 +272,12 @@ impl<L: Outlet> RoomState<L> {
             arrival: self.ring.first_above(start),
             page: false,
             reset: false,
+            spare: false,
         }
     }
 
-    /// Adds a reader, tells it `joined`, and starts its replay. The plan must be a `From` made in the same step.
+    /// Adds a reader, tells it `joined`, and starts its replay. The plan must be a `From` or a `FromStore`, made in the
+    /// same step.
     pub fn join(
         &mut self,
         link: Arc<L>,
@@ -240,8 +286,16 @@ impl<L: Outlet> RoomState<L> {
         since: Option<EventId>,
         reference: Option<Ref>,
     ) -> Progress {
-        let Plan::From { arrival, page, reset } = plan else {
-            return Progress::Gone;
+        let (arrival, page, reset, spare) = match plan {
+            Plan::From {
+                arrival,
+                page,
+                reset,
+                spare,
+            } => (arrival, page, reset, spare),
+            // No arrival number is so low, so the store comes first.
+            Plan::FromStore { .. } => (0, false, false, false),
+            Plan::NeedsLatest | Plan::NeedsEvents { .. } => return Progress::Gone,
         };
         let connection = link.connection();
         if link.answer(joined) == Taken::Gone {
@@ -265,10 +319,19 @@ impl<L: Outlet> RoomState<L> {
         let after = if page { first } else { since }
             .or(self.ring.newest())
             .unwrap_or(EventId::new(0, 0, 0));
+        let pages = self.shared.as_ref().map(|shared| Pages {
+            begin: match plan {
+                Plan::FromStore { after } => after,
+                _ => since.map_or(after, span_before).min(after).min(shared.replay_from()),
+            },
+            round: None,
+        });
         let catch_up = CatchUp {
             next: arrival,
             after,
+            pages,
             messages_until: if page { self.ring.next_arrival() } else { 0 },
+            spared: since.filter(|_| spare).map(|since| (since, self.ring.next_arrival())),
             skip_own: false,
             announce: Some(reference),
         };

@@ -1,0 +1,379 @@
+//! A room among nodes: it joins the channel layer before its first reader, tells the others what it has stored, takes what
+//! they tell, and reads the store again where something may be missing. A room of a server that runs alone does none of
+//! it.
+
+use std::time::Duration;
+
+use super::run::refuse;
+use super::store_steps::Step;
+use super::{Actor, JoinError, Send, Write};
+use crate::channel_layer;
+use crate::fanout::{Link, Outlet};
+use crate::limits;
+use crate::model::{Event, EventId, EventKind, RoomId};
+use crate::rooms::cluster::{Passing, Post};
+use crate::rooms::doubt::{ClockCheck, Input, Number};
+use crate::rooms::state::{Burst, Committed};
+use crate::store;
+use crate::wire::frame::text_frame;
+use crate::wire::outbound::{Outbound, to_json};
+
+/// Whether the room's events arrive from other nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Attached {
+    /// Nobody has read it yet.
+    No,
+    /// The layer was asked.
+    Asked,
+    /// They arrive.
+    Yes,
+}
+
+/// A repair that is under way.
+#[derive(Debug)]
+pub(super) struct Repair {
+    /// Every event up to this id was read.
+    after: EventId,
+    /// The machine asked for it, and is told of its end.
+    asked: bool,
+}
+
+fn clock_off(by: Duration) -> String {
+    let off = by.as_secs_f64();
+    format!("this server's clock is off by {off:.1} s, so it has not stored this: send it again, another server will")
+}
+
+/// The layer's rooms that a room needs: its own, and the inboxes of the two people of a direct conversation, where it is
+/// told whether they are online.
+fn joined_for(room: &crate::model::Room) -> Vec<RoomId> {
+    let people = room.pair.into_iter().flat_map(|(low, high)| [low, high]);
+    std::iter::once(room.id).chain(people.map(RoomId::inbox)).collect()
+}
+
+impl Actor {
+    /// Whether what other nodes say arrives. If not, asks for it; the joins that wait go on then.
+    pub(super) fn attach(&mut self) -> bool {
+        let Some((cluster, _)) = &self.cluster else { return true };
+        if self.attached == Attached::No {
+            self.attached = Attached::Asked;
+            let (cluster, rooms) = (cluster.clone(), joined_for(&self.room));
+            self.steps.push(Box::pin(async move {
+                let mut joined = Vec::new();
+                for room in rooms {
+                    if let Err(error) = cluster.attendance().join(room).await {
+                        for room in joined {
+                            cluster.attendance().leave(room).await;
+                        }
+                        return Step::Attached(Err(error));
+                    }
+                    joined.push(room);
+                }
+                Step::Attached(Ok(()))
+            }));
+        }
+        self.attached == Attached::Yes
+    }
+
+    /// The second half of `attach`.
+    pub(super) async fn attached(&mut self, result: channel_layer::Result<()>) {
+        let waiting = std::mem::take(&mut self.joins);
+        match result {
+            Ok(()) => {
+                self.attached = Attached::Yes;
+                // From here on what is told is counted; what was told before is in the read that comes next.
+                self.state.share(self.hub.now());
+                self.hub.doubt(Input::Activated(self.room.id));
+                for join in waiting {
+                    self.join(join).await;
+                }
+            }
+            Err(error) => {
+                self.attached = Attached::No;
+                tracing::warn!(%error, room = %self.room.id, "the room can't be joined on the channel layer");
+                for join in waiting {
+                    let _ = join.reply.send(Err(JoinError::Layer(error.clone())));
+                }
+            }
+        }
+    }
+
+    /// Leaves the channel layer; the machine of doubt was told when the hub let go of the room.
+    pub(super) async fn detach(&mut self) {
+        if let Some((cluster, _)) = &self.cluster
+            && self.attached == Attached::Yes
+        {
+            for room in joined_for(&self.room) {
+                cluster.attendance().leave(room).await;
+            }
+        }
+    }
+
+    /// Those of the sends that may be given an id now; `None`: not yet, or none.
+    pub(super) fn in_time(&mut self, sends: Vec<Send>) -> Option<Vec<Send>> {
+        match self.clock() {
+            ClockCheck::Good => return Some(sends),
+            ClockCheck::Unknown => {
+                // They wait, and are refused if this takes too long.
+                for send in sends.into_iter().rev() {
+                    self.writes.push_front(Write::Send(Box::new(send)));
+                }
+            }
+            ClockCheck::Off(by) => {
+                for send in &sends {
+                    refuse(send, "refused", &clock_off(by), Some(2.0));
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether the change in front may be given an id now. If the clock is off it is refused.
+    pub(super) fn may_change(&mut self) -> bool {
+        match self.clock() {
+            ClockCheck::Good => true,
+            ClockCheck::Unknown => false,
+            ClockCheck::Off(by) => {
+                if let Some(Write::Change(_, reply)) = self.writes.pop_front() {
+                    let _ = reply.send(Err(store::Error::Refused(clock_off(by))));
+                }
+                false
+            }
+        }
+    }
+
+    fn clock(&self) -> ClockCheck {
+        let cluster = self.cluster.as_ref();
+        cluster.map_or(ClockCheck::Good, |(cluster, _)| cluster.clock())
+    }
+
+    /// Numbers what this node has stored, and marks what is not to be told here: what was told already, or a repair will.
+    pub(super) fn number(&self, batch: &mut [Committed<Link>]) -> Vec<Option<Number>> {
+        let Some((cluster, _)) = &self.cluster else {
+            return Vec::new();
+        };
+        let now = self.hub.now();
+        let number = |item: &mut Committed<Link>| {
+            let id = item.late.unwrap_or(item.message.id);
+            // An earlier attempt that old was told long ago, or is told as late.
+            if !item.fresh && item.late.is_none() && now.since(item.message.at()) >= limits::CATCH_UP_SPAN {
+                return None;
+            }
+            let (number, tell) = cluster.number(self.room.id, id, item.late.map(|_| item.message.id));
+            item.fresh = tell;
+            item.published = true;
+            Some(number)
+        };
+        batch.iter_mut().map(number).collect()
+    }
+
+    /// Hands over to the other nodes what this one has stored.
+    pub(super) fn publish(&self, burst: &mut Burst, numbers: Vec<Option<Number>>) {
+        let Some((cluster, _)) = &self.cluster else { return };
+        let outgoing = std::mem::take(&mut burst.outgoing);
+        for ((id, content), number) in outgoing.into_iter().zip(numbers.into_iter().flatten()) {
+            cluster.publish(self.room.id, number, id, content);
+        }
+    }
+
+    /// Tells an edit or a deletion that this node has stored.
+    pub(super) async fn tell_change(&mut self, event: &Event) {
+        let (numbers, tell) = match &self.cluster {
+            Some((cluster, _)) => {
+                let (number, tell) = cluster.number(self.room.id, event.id, None);
+                (vec![Some(number)], tell)
+            }
+            None => (Vec::new(), true),
+        };
+        if let Some(mut burst) = self.state.changed(event, tell) {
+            self.publish(&mut burst, numbers);
+            self.deliver(&burst).await;
+        }
+    }
+
+    /// Takes what other nodes had for the room.
+    pub(super) async fn take_post(&mut self, post: Post) {
+        let Post {
+            told,
+            passing,
+            repair,
+            held,
+            overflowed,
+        } = post;
+        if held == Some(true) {
+            self.tell_held(true);
+        }
+        if !told.is_empty() {
+            let burst = self.state.receive(told);
+            self.deliver(&burst).await;
+        }
+        if held == Some(false) {
+            self.tell_held(false);
+        }
+        for passing in passing {
+            match passing {
+                Passing::Typing(frame) => self.state.ephemeral(&frame, None),
+                Passing::Presence(frame) => self.comings.heard(&frame),
+                Passing::Mention { user, frame } => self.mentioned_elsewhere(user, frame),
+                Passing::Person {
+                    author,
+                    online,
+                    last_seen,
+                } => self.person(&author, online, last_seen),
+            }
+        }
+        if let Some(after) = repair {
+            self.repair(after, true);
+        } else if overflowed && self.repair.is_none() {
+            self.repair(self.state.replay_from(), false);
+        }
+    }
+
+    fn tell_held(&mut self, held: bool) {
+        if self.held == held {
+            return;
+        }
+        self.held = held;
+        let room = self.state.room();
+        let frame = text_frame(&to_json(&Outbound::Degraded {
+            room: &room.label,
+            room_id: room.id,
+            degraded: held,
+        }));
+        for link in self.state.links() {
+            let _ = link.answer(frame.clone());
+        }
+    }
+
+    /// Begins to read the room again.
+    fn repair(&mut self, after: EventId, asked: bool) {
+        let Some((cluster, _)) = &self.cluster else { return };
+        cluster.counts().repairs.add(1);
+        let asked = asked || self.repair.as_ref().is_some_and(|before| before.asked);
+        let before = self.repair.as_ref().map(|before| before.after);
+        let begun = before.is_some();
+        let after = before.map_or(after, |before| before.min(after));
+        self.repair = Some(Repair { after, asked });
+        // A page that is under way goes on from the lower id when it returns.
+        if !begun {
+            self.read_repair_page(after);
+        }
+    }
+
+    fn read_repair_page(&mut self, after: EventId) {
+        let Some((cluster, _)) = &self.cluster else { return };
+        let (cluster, store, room) = (cluster.clone(), self.hub.store(), self.room.id);
+        self.steps.push(Box::pin(async move {
+            let _permit = cluster.repairs().acquire().await;
+            Step::Repaired {
+                after,
+                events: store.events(room, after, limits::REPAIR_PAGE).await,
+            }
+        }));
+    }
+
+    /// A page of a repair has come.
+    pub(super) async fn repaired(&mut self, after: EventId, events: store::Result<Vec<Event>>) {
+        let (Some((cluster, _)), Some(repair)) = (self.cluster.clone(), &mut self.repair) else {
+            return;
+        };
+        let (last, complete) = match &events {
+            Ok(events) => (events.last().map(|event| event.id), events.len() < limits::REPAIR_PAGE),
+            Err(error) => {
+                cluster.counts().repairs_failed.add(1);
+                tracing::warn!(%error, room = %self.room.id, "what may be missing in a room can't be read");
+                self.end_repair(false);
+                return;
+            }
+        };
+        // Asked again from further back meanwhile: that read begins anew.
+        let (complete, next) = if repair.after < after {
+            (false, repair.after)
+        } else {
+            repair.after = last.unwrap_or(after);
+            (complete, repair.after)
+        };
+        if let Ok(events) = events {
+            self.tell_repaired(&events).await;
+        }
+        if complete {
+            self.end_repair(true);
+        } else {
+            self.read_repair_page(next);
+        }
+    }
+
+    fn end_repair(&mut self, done: bool) {
+        if self.repair.take().is_some_and(|repair| repair.asked) {
+            let room = self.room.id;
+            self.hub.doubt(Input::Repaired { room, done });
+        }
+    }
+
+    /// Tells what a repair read and nobody here was told.
+    async fn tell_repaired(&mut self, events: &[Event]) {
+        let Some((cluster, _)) = self.cluster.clone() else {
+            return;
+        };
+        let fresh: Vec<&Event> = {
+            let mut doubt = cluster.doubt();
+            let room = self.room.id;
+            let is_fresh = |event: &&Event| {
+                let late = match &event.kind {
+                    EventKind::Late(message) => Some(message.id),
+                    _ => None,
+                };
+                doubt.fresh(room, event.id, late) || self.state.is_news(event.id)
+            };
+            events.iter().filter(is_fresh).collect()
+        };
+        let told: Vec<_> = fresh.into_iter().map(|event| self.state.told_of(event)).collect();
+        let burst = self.state.receive(told);
+        cluster.counts().repaired.add(burst.events as u64);
+        self.deliver(&burst).await;
+    }
+
+    /// Whatever is read for those who join or are behind may hold what nobody here was told yet.
+    pub(super) async fn tell_news(&mut self, events: &[Event]) {
+        let Some((cluster, _)) = self.cluster.clone() else {
+            return;
+        };
+        let told = self.state.news_among(events);
+        if told.is_empty() || self.held {
+            return;
+        }
+        {
+            let mut doubt = cluster.doubt();
+            for event in &told {
+                let _ = doubt.fresh(self.room.id, event.id(), event.late());
+            }
+        }
+        let burst = self.state.receive(told);
+        self.deliver(&burst).await;
+    }
+
+    /// Notes what was read of the room's history as told: a repair need not tell it.
+    pub(super) fn note_read(&self, events: &[Event]) {
+        let Some((cluster, _)) = &self.cluster else { return };
+        let mut doubt = cluster.doubt();
+        for event in events {
+            let late = match &event.kind {
+                EventKind::Late(message) => Some(message.id),
+                _ => None,
+            };
+            let _ = doubt.fresh(self.room.id, event.id, late);
+        }
+    }
+
+    /// Brings the room's floor up to date: how far back a reader that falls behind from now on has to read.
+    pub(super) fn look_at_floor(&mut self) {
+        if let Some((cluster, _)) = &self.cluster
+            && self.attached == Attached::Yes
+        {
+            let floor = cluster.floor(self.room.id);
+            self.state.set_floor(floor);
+        }
+    }
+}
+
+/// How many of the sweep's seconds lie between two looks at who is here.
+pub(super) const ROSTER_TICKS: u64 = Duration::as_secs(&limits::ROSTER_INTERVAL);

@@ -1,0 +1,255 @@
+//! This node among others: what goes out to them, what comes from them, and what may have been missed.
+//!
+//! One task takes from the channel layer and gives each active room what concerns it ([`Mailbox`]); another publishes,
+//! so that no room waits for the network before it tells its own members. What may be missing is for the machine in
+//! [`doubt`](super::doubt) to say; rooms do the reading. A node that runs alone has none of this.
+
+mod attendance;
+mod mailbox;
+mod run;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::{Semaphore, mpsc};
+
+pub use attendance::Attendance;
+pub use mailbox::{Mailbox, Passing, Post};
+pub use run::run;
+
+use super::counters::Counter;
+use super::doubt::{ClockCheck, Condition, Doubt, Now, Number, StatusFrame};
+use super::envelope::{self, Content, Durable, Envelope};
+use super::state::Told;
+use crate::channel_layer::{ChannelLayer, Class};
+use crate::limits;
+use crate::model::{BootId, EventId, RoomId, Timestamp, WallClock};
+
+/// What the node's task counts.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Payloads of durable events handed to the channel layer: one for each event, whatever the number of members.
+    pub published: Counter,
+    /// Payloads that could not be handed over; other nodes repair what they lack.
+    pub unpublished: Counter,
+    /// Durable events that came from other nodes.
+    pub arrived: Counter,
+    /// Times that the channel layer reported a loss.
+    pub losses: Counter,
+    /// Repairs that read a room again.
+    pub repairs: Counter,
+    /// Repairs that could not read.
+    pub repairs_failed: Counter,
+    /// Events that a repair found and nobody here had been told.
+    pub repaired: Counter,
+    /// Typing and presence from other nodes, dropped because a room was busy.
+    pub passing_dropped: Counter,
+    /// Payloads that this build could not read.
+    pub unreadable: Counter,
+}
+
+/// Something to be published.
+#[derive(Debug)]
+struct Outgoing {
+    room: RoomId,
+    class: Class,
+    /// It is an event that the store holds.
+    event: bool,
+    payload: Bytes,
+}
+
+/// This node's place in the cluster.
+pub struct Cluster {
+    boot: BootId,
+    layer: Arc<dyn ChannelLayer>,
+    wall: Arc<dyn WallClock>,
+    observe: Box<dyn Fn(EventId) + Send + Sync>,
+    condition: Box<dyn Fn() -> Condition + Send + Sync>,
+    began: Instant,
+    doubt: Mutex<Doubt<Option<Told>>>,
+    attendance: Attendance,
+    outgoing: mpsc::Sender<Outgoing>,
+    /// Taken by the task that publishes.
+    waiting: Mutex<Option<mpsc::Receiver<Outgoing>>>,
+    repairs: Semaphore,
+    counts: Counts,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster")
+            .field("boot", &self.boot)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a node's place in a cluster stands on.
+pub struct Neighbours {
+    /// This process.
+    pub boot: BootId,
+    /// The way to the others.
+    pub layer: Arc<dyn ChannelLayer>,
+    /// The time.
+    pub wall: Arc<dyn WallClock>,
+    /// Told of each id that comes from another node, so that this node's next ids are greater.
+    pub observe: Box<dyn Fn(EventId) + Send + Sync>,
+    /// What this node says of itself in its status frames.
+    pub condition: Box<dyn Fn() -> Condition + Send + Sync>,
+}
+
+impl Cluster {
+    /// A node that has heard nobody yet.
+    #[must_use]
+    pub fn new(neighbours: Neighbours) -> Arc<Self> {
+        let Neighbours {
+            boot,
+            layer,
+            wall,
+            observe,
+            condition,
+        } = neighbours;
+        let (outgoing, waiting) = mpsc::channel(limits::PUBLISH_QUEUE_MAX);
+        let now = Now {
+            elapsed: Duration::ZERO,
+            wall: wall.now(),
+        };
+        Arc::new(Self {
+            boot,
+            attendance: Attendance::new(Arc::clone(&layer)),
+            layer,
+            wall,
+            observe,
+            condition,
+            began: Instant::now(),
+            doubt: Mutex::new(Doubt::new(boot, now)),
+            outgoing,
+            waiting: Mutex::new(Some(waiting)),
+            repairs: Semaphore::new(limits::REPAIRS_AT_ONCE),
+            counts: Counts::default(),
+        })
+    }
+
+    /// This process.
+    #[must_use]
+    pub const fn boot(&self) -> BootId {
+        self.boot
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// What this node has joined on the layer.
+    #[must_use]
+    pub const fn attendance(&self) -> &Attendance {
+        &self.attendance
+    }
+
+    /// The permits for reading rooms again, so that a repair of all rooms does not drown the store.
+    #[must_use]
+    pub const fn repairs(&self) -> &Semaphore {
+        &self.repairs
+    }
+
+    /// The present moment for the machine.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        Now {
+            elapsed: self.began.elapsed(),
+            wall: self.wall.now(),
+        }
+    }
+
+    pub(super) fn elapsed_at(&self, at: Instant) -> Duration {
+        at.saturating_duration_since(self.began)
+    }
+
+    /// The machine of doubt and repair. Lock it before the hub's map of rooms, never while that is locked.
+    pub(super) fn doubt(&self) -> MutexGuard<'_, Doubt<Option<Told>>> {
+        self.doubt.lock()
+    }
+
+    /// Whether this node's clock may give ids now.
+    #[must_use]
+    pub fn clock(&self) -> ClockCheck {
+        let now = self.now();
+        self.doubt.lock().clock(now)
+    }
+
+    /// Up to which time this node has seen all of an active room.
+    #[must_use]
+    pub fn floor(&self, room: RoomId) -> Timestamp {
+        let now = self.now();
+        self.doubt.lock().floor(room, now)
+    }
+
+    /// Numbers an event that this node has stored. The second answer says whether to tell it here: not what was told
+    /// already, and not while the room is held.
+    pub(super) fn number(&self, room: RoomId, id: EventId, late: Option<EventId>) -> (Number, bool) {
+        let now = self.now();
+        self.doubt.lock().publish(room, id, late, now)
+    }
+
+    /// Hands a durable event over for the other nodes. It never waits: what can't be handed over is a loss, which the
+    /// others find by its number.
+    pub(super) fn publish(&self, room: RoomId, number: Number, id: EventId, content: Content) {
+        let envelope = Envelope::Durable(Durable {
+            boot: self.boot,
+            number: number.number,
+            previous: number.previous,
+            id,
+            content,
+        });
+        let outgoing = Outgoing {
+            room,
+            class: Class::Durable,
+            event: true,
+            payload: envelope.encode(),
+        };
+        if self.outgoing.try_send(outgoing).is_err() {
+            self.counts.unpublished.add(1);
+        }
+    }
+
+    /// Hands something over that no store holds.
+    pub(super) fn pass(&self, room: RoomId, class: Class, passing: envelope::Passing) {
+        // Typing and presence are the first to give way.
+        let busy = self.outgoing.capacity() < limits::PUBLISH_QUEUE_MAX / 2;
+        if class == Class::Ephemeral && busy {
+            return;
+        }
+        let outgoing = Outgoing {
+            room,
+            class,
+            event: false,
+            payload: Envelope::Passing(passing).encode(),
+        };
+        if self.outgoing.try_send(outgoing).is_err() {
+            self.counts.unpublished.add(1);
+        }
+    }
+
+    fn next_frame(&self, goodbye: bool) -> StatusFrame {
+        let mut condition = (self.condition)();
+        condition.goodbye |= goodbye;
+        let now = self.now();
+        self.doubt.lock().next_frame(condition, now)
+    }
+
+    /// Says goodbye and leaves the layer: nothing is published after this.
+    pub async fn leave(&self) {
+        // What was handed over before goes out first, so that the goodbye names its numbers.
+        while self.outgoing.capacity() < self.outgoing.max_capacity() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let frame = self.next_frame(true);
+        if let Err(error) = self.layer.broadcast(frame.encode()).await {
+            tracing::debug!(%error, "the others were not told of this node's end");
+        }
+        self.layer.close().await;
+    }
+}

@@ -1,0 +1,155 @@
+//! The ids that an active room has been told, back to a point below which nothing new is expected.
+//!
+//! What several nodes publish arrives in any order, and what a repair reads from the store has mostly arrived already:
+//! these ids, without bodies, are what tells the new from the known. They also answer a client's digest where the ring
+//! does not reach back far enough.
+
+use std::collections::BTreeMap;
+
+use crate::limits;
+use crate::model::EventId;
+use crate::wire::inbound::Digest;
+
+/// What one active room has been told.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Ids of messages and of other events, and which of both.
+    ids: BTreeMap<EventId, bool>,
+    /// Every id above this that the room was told is here; `None`: nothing was read yet.
+    from: Option<EventId>,
+}
+
+impl Seen {
+    /// From where on it is complete; `None` before the first read.
+    #[must_use]
+    pub const fn from(&self) -> Option<EventId> {
+        self.from
+    }
+
+    /// Whether this id was told.
+    #[must_use]
+    pub fn contains(&self, id: EventId) -> bool {
+        self.ids.contains_key(&id)
+    }
+
+    /// Whether an event with this id would be news: it was not told, and lies where that means something.
+    #[must_use]
+    pub fn is_news(&self, id: EventId) -> bool {
+        self.from.is_none_or(|from| id > from) && !self.contains(id)
+    }
+
+    /// Notes an id; false if it was known.
+    pub fn insert(&mut self, id: EventId, is_message: bool) -> bool {
+        if self.ids.insert(id, is_message).is_some() {
+            return false;
+        }
+        while self.ids.len() > limits::SEEN_IDS_MAX {
+            if let Some((lowest, _)) = self.ids.pop_first() {
+                self.from = self.from.max(Some(lowest));
+            }
+        }
+        true
+    }
+
+    /// Says that from here on it is complete.
+    pub fn complete_from(&mut self, from: EventId) {
+        self.from = Some(self.from.map_or(from, |now| now.min(from)));
+    }
+
+    /// Lets go of everything up to an id.
+    pub fn forget_up_to(&mut self, id: EventId) {
+        if self.from.is_some_and(|from| from < id) {
+            self.ids = self.ids.split_off(&id);
+            self.from = Some(id);
+        }
+    }
+
+    /// How many ids it holds.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Whether it holds none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ids.is_empty()
+    }
+
+    /// Whether an event that is no message lies above the first and at or below the second id.
+    #[must_use]
+    pub fn changes_between(&self, above: EventId, up_to: EventId) -> bool {
+        above < up_to
+            && self
+                .ids
+                .range((std::ops::Bound::Excluded(above), std::ops::Bound::Included(up_to)))
+                .any(|(_, is_message)| !is_message)
+    }
+
+    /// Whether the client's digest equals that of the messages here with `lower <= id <= cursor`. Where this does not
+    /// reach back so far, it says no.
+    #[must_use]
+    pub fn agrees(&self, digest: Digest, lower: EventId, cursor: EventId) -> bool {
+        let begin = digest.from.map_or(lower, |from| from.max(lower));
+        if begin > cursor || self.from.is_none_or(|from| from >= begin) {
+            return false;
+        }
+        let held = self.ids.range(begin..=cursor).filter(|(_, is_message)| **is_message);
+        let (count, xor) = held.fold((0, 0), |(count, xor), (id, _)| (count + 1, xor ^ id.as_u128()));
+        (count, xor) == (digest.count, digest.xor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u64) -> EventId {
+        EventId::new(n, 0, n)
+    }
+
+    #[test]
+    fn only_what_was_not_told_and_lies_above_its_begin_is_news() {
+        let mut seen = Seen::default();
+        assert!(seen.is_news(id(5)));
+        assert!(seen.insert(id(5), true));
+        assert!(!seen.insert(id(5), true));
+        seen.complete_from(id(3));
+        assert!(!seen.is_news(id(5)));
+        assert!(!seen.is_news(id(3)));
+        assert!(seen.is_news(id(4)));
+        seen.forget_up_to(id(6));
+        assert!(seen.is_empty());
+        assert!(!seen.is_news(id(5)));
+    }
+
+    #[test]
+    fn it_stays_within_its_bound_and_knows_from_where_on_it_is_complete() {
+        let mut seen = Seen::default();
+        seen.complete_from(id(0));
+        for n in 1..=limits::SEEN_IDS_MAX as u64 + 10 {
+            seen.insert(id(n), true);
+        }
+        assert_eq!(seen.len(), limits::SEEN_IDS_MAX);
+        assert_eq!(seen.from(), Some(id(10)));
+    }
+
+    #[test]
+    fn a_digest_counts_messages_and_needs_the_whole_range() {
+        let mut seen = Seen::default();
+        seen.complete_from(id(2));
+        for n in 3..=10 {
+            seen.insert(id(n), n != 7);
+        }
+        let digest = |from: u64, to: u64| Digest {
+            count: (from..=to).filter(|n| *n != 7).count().try_into().unwrap(),
+            xor: (from..=to).filter(|n| *n != 7).fold(0, |xor, n| xor ^ id(n).as_u128()),
+            from: Some(id(from)),
+        };
+        assert!(seen.agrees(digest(3, 9), id(1), id(9)));
+        assert!(!seen.agrees(digest(4, 9), id(1), id(10)));
+        assert!(!seen.agrees(digest(2, 9), id(1), id(9)));
+        assert!(seen.changes_between(id(5), id(7)));
+        assert!(!seen.changes_between(id(7), id(9)));
+    }
+}

@@ -1,0 +1,266 @@
+//! What a room knows in a cluster, where several nodes tell its events and none of them in order.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use super::burst::{Burst, deleted_message};
+use super::{Plan, RoomState, span_before};
+use crate::fanout::Outlet;
+use crate::limits;
+use crate::model::{Event, EventId, EventKind, Timestamp};
+use crate::rooms::envelope::{Content, Durable};
+use crate::rooms::ring::Entry;
+use crate::rooms::seen::Seen;
+use crate::wire::inbound::JoinFrom;
+
+/// What a room of a cluster knows besides its ring and its readers.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) seen: Seen,
+    /// The time up to which this node has seen all of the room.
+    floor: Timestamp,
+}
+
+/// An event of the room, framed, that this node did not store itself.
+#[derive(Debug)]
+pub struct Told {
+    entry: Entry,
+    /// The message in its new state, for those who join later.
+    plain: Option<Bytes>,
+}
+
+impl Shared {
+    /// Above this lies everything that the room may yet be told.
+    pub(super) fn replay_from(&self) -> EventId {
+        EventId::floor_of(self.floor.minus(limits::CATCH_UP_SPAN))
+    }
+
+    /// Notes what was read from the store: all events above `after`.
+    pub(super) fn history(&mut self, events: &[Event], after: EventId) {
+        self.seen.complete_from(after);
+        for event in events {
+            self.note(event.id, &event.kind);
+        }
+    }
+
+    fn note(&mut self, id: EventId, kind: &EventKind) {
+        self.seen.insert(id, matches!(kind, EventKind::Message(_)));
+        if let EventKind::Late(message) = kind {
+            self.seen.insert(message.id, true);
+        }
+    }
+}
+
+impl<L: Outlet> RoomState<L> {
+    /// From now on other nodes write to this room too. What it held before is forgotten: nobody reads it yet, and it may
+    /// lack what others said.
+    pub fn share(&mut self, now: Timestamp) {
+        self.ring.restart();
+        self.shared = Some(Box::new(Shared {
+            seen: Seen::default(),
+            floor: now,
+        }));
+    }
+
+    /// Whether other nodes write to this room too.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    /// Says up to which time this node has seen all of the room. What lies far enough below is forgotten.
+    pub fn set_floor(&mut self, floor: Timestamp) {
+        if let Some(shared) = &mut self.shared {
+            shared.floor = floor;
+            let keep = shared.floor.minus(limits::CATCH_UP_SPAN * 2);
+            shared.seen.forget_up_to(EventId::floor_of(keep));
+        }
+    }
+
+    /// Where to read from after some of what arrived was dropped.
+    #[must_use]
+    pub fn replay_from(&self) -> EventId {
+        let nothing = EventId::new(0, 0, 0);
+        self.shared.as_ref().map_or(nothing, |shared| shared.replay_from())
+    }
+
+    /// Whether an event with this id would be news to the room. Alone, everything is.
+    #[must_use]
+    pub fn is_news(&self, id: EventId) -> bool {
+        self.shared.as_ref().is_none_or(|shared| shared.seen.is_news(id))
+    }
+
+    /// Notes an event that is about to be told; false if it was told already.
+    pub(super) fn note(&mut self, entry: &Entry) -> bool {
+        self.shared.as_mut().is_none_or(|shared| {
+            let fresh = shared.seen.insert(entry.id, entry.id == entry.message);
+            if entry.late {
+                shared.seen.insert(entry.message, true);
+            }
+            fresh
+        })
+    }
+
+    /// Those of the events that a read brought which nobody here was told. At the first read nothing is news.
+    pub fn news_among(&mut self, events: &[Event]) -> Vec<Told> {
+        let Some(shared) = self.shared.as_ref().filter(|shared| shared.seen.from().is_some()) else {
+            return Vec::new();
+        };
+        let fresh: Vec<&Event> = events.iter().filter(|event| shared.seen.is_news(event.id)).collect();
+        fresh.into_iter().map(|event| self.told_of(event)).collect()
+    }
+
+    /// The read that a room of a cluster needs before its first reader: everything recent, so that what it sees later is
+    /// known from what it has seen.
+    pub(super) fn unread(&self, since: Option<EventId>, now: Timestamp) -> Option<EventId> {
+        let shared = self.shared.as_ref()?;
+        let recent = EventId::floor_of(now.minus(limits::CATCH_UP_SPAN * 2));
+        let oldest = now.minus(std::time::Duration::from_secs(limits::EVENT_DAYS_MAX * 24 * 60 * 60));
+        let since = since.filter(|since| since.timestamp() >= oldest);
+        let begin = since.map_or(recent, |since| span_before(since).min(recent));
+        shared.seen.from().is_none().then_some(begin)
+    }
+
+    /// What a resume needs: the span before its cursor, unless the client has all of it.
+    pub(super) fn plan_shared(&self, shared: &Shared, from: JoinFrom, since: EventId, hopeless: bool) -> Plan {
+        let lower = span_before(since);
+        // Edits below the cursor are no part of the digest: they are told again.
+        let spare = from.have.is_some_and(|digest| shared.seen.agrees(digest, lower, since))
+            && self.ring.covers(since)
+            && !self
+                .ring
+                .floor()
+                .is_some_and(|floor| shared.seen.changes_between(lower, floor));
+        if spare || self.ring.covers(lower) {
+            return Plan::From {
+                arrival: self.ring.first_above(lower),
+                page: false,
+                reset: false,
+                spare,
+            };
+        }
+        if hopeless {
+            Plan::FromStore { after: lower }
+        } else {
+            Plan::NeedsEvents { after: lower }
+        }
+    }
+
+    /// Takes events of other nodes, as they arrived, and makes the burst for the live readers. What the room was told
+    /// already is left out.
+    pub fn receive(&mut self, told: Vec<Told>) -> Burst {
+        let first = self.ring.next_arrival();
+        let before = self.ring.newest().unwrap_or(EventId::new(0, 0, 0));
+        let mut frames = Vec::with_capacity(told.len());
+        for Told { entry, plain } in told {
+            if !self.note(&entry) {
+                continue;
+            }
+            if !entry.is_message && !entry.late {
+                let plain = plain.or_else(|| self.deleted_plain(&entry));
+                if let Some(plain) = plain {
+                    self.ring.replace(entry.message, &plain);
+                }
+            }
+            frames.push(entry.frame.clone());
+            self.ring.push(entry);
+        }
+        Burst {
+            events: frames.len(),
+            chunks: self.chunks(frames.into_iter(), first, before),
+            senders: HashMap::new(),
+            acks: HashMap::new(),
+            first,
+            before,
+            outgoing: Vec::new(),
+        }
+    }
+
+    pub(super) fn deleted_plain(&self, entry: &Entry) -> Option<Bytes> {
+        let author = self.ring.author_of(entry.message).cloned()?;
+        Some(deleted_message(&self.room, entry.message, author, entry.id))
+    }
+
+    /// An event of the store as the room tells it: what a repair found, or a read for those who join.
+    #[must_use]
+    pub fn told_of(&mut self, event: &Event) -> Told {
+        let entry = self.entry_of_event(event);
+        let plain = match &event.kind {
+            EventKind::Edited(message) => Some(self.plain_of(message)),
+            EventKind::Message(_) | EventKind::Late(_) | EventKind::Deleted { .. } => None,
+        };
+        Told { entry, plain }
+    }
+}
+
+impl Told {
+    /// What another node published; `None` for a kind that this build does not know.
+    #[must_use]
+    pub fn from_layer(durable: Durable) -> Option<Self> {
+        let id = durable.id;
+        let (message, author, frame, plain, late) = match durable.content {
+            Content::Message { author, frame } => (id, Some(author), frame, None, false),
+            Content::Late {
+                message,
+                author,
+                frame,
+                plain,
+            } => (message, Some(author), frame, Some(plain), true),
+            Content::Edited {
+                message,
+                author,
+                frame,
+                plain,
+            } => (message, Some(author), frame, Some(plain), false),
+            Content::Deleted { message, frame } => (message, None, frame, None, false),
+            Content::Unknown(_) => return None,
+        };
+        let entry = Entry {
+            id,
+            message,
+            is_message: id == message,
+            late,
+            author,
+            from: None,
+            frame,
+        };
+        Some(Self { entry, plain })
+    }
+
+    /// The event's id.
+    #[must_use]
+    pub const fn id(&self) -> EventId {
+        self.entry.id
+    }
+
+    /// Of a late event: the message that it tells of.
+    #[must_use]
+    pub fn late(&self) -> Option<EventId> {
+        self.entry.late.then_some(self.entry.message)
+    }
+}
+
+/// What an event of this node's ring is on the channel layer.
+#[must_use]
+pub(super) fn content_of(entry: &Entry, plain: Option<Bytes>) -> Option<Content> {
+    let frame = entry.frame.clone();
+    let author = entry.author.clone();
+    let message = entry.message;
+    Some(match (entry.id == message, entry.late, plain) {
+        (true, ..) => Content::Message { author: author?, frame },
+        (false, true, plain) => Content::Late {
+            message,
+            author: author?,
+            plain: plain.unwrap_or_else(|| frame.clone()),
+            frame,
+        },
+        (false, false, Some(plain)) => Content::Edited {
+            message,
+            author: author?,
+            frame,
+            plain,
+        },
+        (false, false, None) => Content::Deleted { message, frame },
+    })
+}
