@@ -270,7 +270,10 @@ async fn connect_once(options: &NatsOptions, signals: &Arc<Signals>) -> std::res
     let scheme = if options.needs_tls() { "tls" } else { "nats" };
     let parse = |server: &String| {
         let address = format!("{scheme}://{server}").parse::<ServerAddr>();
-        address.map_err(|error| NatsError::Address(format!("names the host {server:?}, which is none: {error}")))
+        address.map_err(|error| NatsError::Server {
+            server: server.clone(),
+            reason: error.to_string(),
+        })
     };
     let servers = options
         .servers

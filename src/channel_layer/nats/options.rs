@@ -12,12 +12,14 @@ use crate::limits;
 /// What can go wrong while NATS is configured or first reached.
 #[derive(Debug, thiserror::Error)]
 pub enum NatsError {
-    /// The address is none.
-    #[error(
-        "the NATS address {0}; it has the form nats://host:4222, with tls:// for TLS, user:password@ or token@ before \
-         the host, and further hosts after commas"
-    )]
-    Address(String),
+    /// A server's place is none.
+    #[error("{server:?} can't be a NATS server, which is named as host:port: {reason}")]
+    Server {
+        /// What was given.
+        server: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// An option has a value that it can't have.
     #[error("the NATS option {option} {wrong}")]
     Option {
@@ -167,33 +169,6 @@ impl Default for NatsOptions {
 }
 
 impl NatsOptions {
-    /// Reads `nats://[user:password@|token@]host[:port][,host[:port]...]`, or the same with `tls://`. `%` and two hex
-    /// digits stand for a byte in the user, password and token. The rest is as [`NatsOptions::default`] has it.
-    ///
-    /// # Errors
-    /// [`NatsError::Address`], without the secret parts.
-    pub fn parse(address: &str) -> Result<Self, NatsError> {
-        let wrong = |what: &str| NatsError::Address(what.to_owned());
-        let (scheme, rest) = address.split_once("://").ok_or_else(|| wrong("has no scheme"))?;
-        let tls = match scheme {
-            "nats" => false,
-            "tls" => true,
-            _ => return Err(wrong("begins with neither nats:// nor tls://")),
-        };
-        let (login, hosts) = match rest.rsplit_once('@') {
-            Some((login, hosts)) => (read_login(login)?, hosts),
-            None => (Login::Open, rest),
-        };
-        let hosts = hosts.strip_suffix('/').unwrap_or(hosts);
-        let servers = hosts.split(',').map(read_host).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self {
-            servers,
-            tls,
-            login,
-            ..Self::default()
-        })
-    }
-
     /// The servers as messages name them.
     pub(super) fn place(&self) -> String {
         self.servers.join(", ")
@@ -259,102 +234,9 @@ impl NatsOptions {
     }
 }
 
-fn read_login(text: &str) -> Result<Login, NatsError> {
-    let part = |text: &str, name: &str| {
-        let bytes = decode(text).filter(|decoded| !decoded.is_empty());
-        bytes.ok_or_else(|| NatsError::Address(format!("has an empty or wrongly %-encoded {name} before the @")))
-    };
-    match text.split_once(':') {
-        Some((user, password)) => Ok(Login::User {
-            user: part(user, "user")?,
-            password: part(password, "password")?,
-        }),
-        None => Ok(Login::Token(part(text, "token")?)),
-    }
-}
-
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        rest = after;
-        if first == b'%' {
-            let (digits, after) = rest.split_at_checked(2)?;
-            rest = after;
-            let digit = |place: usize| char::from(digits[place]).to_digit(16);
-            bytes.push(u8::try_from(16 * digit(0)? + digit(1)?).ok()?);
-        } else {
-            bytes.push(first);
-        }
-    }
-    String::from_utf8(bytes).ok()
-}
-
-fn read_host(text: &str) -> Result<String, NatsError> {
-    let wrong = |why: &str| NatsError::Address(format!("names the host {text:?}, which {why}"));
-    // The brackets of an IPv6 address hold colons of their own.
-    let after_brackets = text.rfind(']').map_or(0, |end| end + 1);
-    let (host, port) = match text[after_brackets..].rfind(':') {
-        Some(colon) => text.split_at(after_brackets + colon),
-        None => (text, ":4222"),
-    };
-    if !matches!(port[1..].parse::<u16>(), Ok(1..)) {
-        return Err(wrong("has no port from 1 to 65535 after its colon"));
-    }
-    let named = host
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let six = bracketed.is_some_and(|host| host.parse::<std::net::Ipv6Addr>().is_ok());
-    if host.is_empty() || !(named || six) {
-        return Err(wrong("is neither a name nor an address"));
-    }
-    Ok(format!("{host}{port}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_are_read() {
-        let plain = NatsOptions::parse("nats://localhost").unwrap();
-        assert_eq!(
-            plain,
-            NatsOptions {
-                servers: vec!["localhost:4222".into()],
-                ..NatsOptions::default()
-            }
-        );
-        let full = NatsOptions::parse("tls://us%40er:pa%3ass@a.example:1,10.0.0.1,[::1]:42").unwrap();
-        assert!(full.tls && full.needs_tls());
-        assert_eq!(full.servers, ["a.example:1", "10.0.0.1:4222", "[::1]:42"]);
-        let (user, password) = ("us@er".to_owned(), "pa:ss".to_owned());
-        assert_eq!(full.login, Login::User { user, password });
-        let token = NatsOptions::parse("nats://s3cret@h:1/").unwrap();
-        assert_eq!(token.login, Login::Token("s3cret".into()));
-    }
-
-    #[test]
-    fn wrong_addresses_are_told_without_their_secrets() {
-        for (address, part) in [
-            ("localhost:4222", "no scheme"),
-            ("redis://h", "neither nats://"),
-            ("nats://", "neither a name"),
-            ("nats://s3cret:s3cret@", "neither a name"),
-            ("nats://s3cret:s3%zz@h", "password"),
-            ("nats://:s3cret@h", "user"),
-            ("nats://s3cret@h:0", "port"),
-            ("nats://s3cret@h:99999", "port"),
-            ("nats://h:1,,i:2", "neither a name"),
-            ("nats://h/path", "neither a name"),
-            ("nats://[::g]:1", "neither a name"),
-        ] {
-            let error = NatsOptions::parse(address).unwrap_err().to_string();
-            assert!(error.contains(part), "{address}: {error}");
-            assert!(!error.contains("s3cret"), "{error}");
-        }
-    }
 
     #[test]
     fn secrets_are_not_shown() {

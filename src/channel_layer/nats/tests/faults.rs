@@ -218,8 +218,9 @@ async fn nodes_move_to_another_server_of_a_cluster() {
     let (Some(mut one), Some(two)) = (start(0), start(1)) else {
         return;
     };
-    let address = format!("nats://127.0.0.1:{},127.0.0.1:{}", one.port, two.port);
-    let nodes = layers(&server::options(&address), 3).await;
+    let mut options = server::options(&one.address());
+    options.servers.push(format!("127.0.0.1:{}", two.port));
+    let nodes = layers(&options, 3).await;
     let rooms: Vec<_> = (0..8).map(|_| RoomId::random()).collect();
     for room in &rooms {
         for node in &nodes[1..] {

@@ -29,6 +29,13 @@ async fn refused(options: NatsOptions) -> NatsError {
     }
 }
 
+fn with(server: &Server, login: Login) -> NatsOptions {
+    NatsOptions {
+        login,
+        ..server::options(&server.address())
+    }
+}
+
 fn user(password: &str) -> Login {
     Login::User {
         user: "natter".into(),
@@ -41,11 +48,8 @@ async fn a_user_and_password() {
     let Some(server) = Server::start(|_| "authorization { user: natter, password: \"a:b@s3cret\" }".into()) else {
         return;
     };
-    let address = format!("nats://natter:a%3ab%40s3cret@127.0.0.1:{}", server.port);
-    carries(server::options(&address)).await;
-    let mut wrong = server::options(&server.address());
-    wrong.login = user("an0ther");
-    let error = refused(wrong).await.to_string();
+    carries(with(&server, user("a:b@s3cret"))).await;
+    let error = refused(with(&server, user("an0ther"))).await.to_string();
     assert!(error.contains("refused the log-in (user and password)"), "{error}");
     assert!(
         error.contains(&format!("127.0.0.1:{}", server.port)) && !error.contains("an0ther"),
@@ -60,8 +64,8 @@ async fn a_token() {
     let Some(server) = Server::start(|_| "authorization { token: s3cret }".into()) else {
         return;
     };
-    carries(server::options(&format!("nats://s3cret@127.0.0.1:{}", server.port))).await;
-    let error = refused(server::options(&format!("nats://wrong@127.0.0.1:{}", server.port))).await;
+    carries(with(&server, Login::Token("s3cret".into()))).await;
+    let error = refused(with(&server, Login::Token("wrong".into()))).await;
     assert!(matches!(error, NatsError::Refused { login: "token", .. }), "{error}");
 }
 
@@ -72,10 +76,7 @@ async fn an_nkey() {
     let Some(server) = Server::start(|_| users) else {
         return;
     };
-    let with = |seed: String| NatsOptions {
-        login: Login::Nkey(seed),
-        ..server::options(&server.address())
-    };
+    let with = |seed: String| with(&server, Login::Nkey(seed));
     carries(with(key.seed().expect("a pair with its seed"))).await;
     for wrong in [stranger.seed().expect("a pair with its seed"), "SUnothing".into()] {
         let error = refused(with(wrong.clone())).await;
@@ -138,10 +139,7 @@ async fn a_credentials_file() {
         key.seed().expect("a pair with its seed"),
     );
     std::fs::write(&path, text).expect("a writable folder");
-    let with = |path: PathBuf| NatsOptions {
-        login: Login::Credentials(path),
-        ..server::options(&server.address())
-    };
+    let with = |path: PathBuf| with(&server, Login::Credentials(path));
     carries(with(path)).await;
     let error = refused(with(folder.path().join("none.creds"))).await.to_string();
     assert!(error.contains("none.creds"), "{error}");
@@ -154,8 +152,7 @@ async fn a_user_without_the_permissions_is_told_so_at_the_start() {
         let Some(server) = Server::start(|_| format!("authorization {{ users: [ {{ {user} }} ] }}")) else {
             return;
         };
-        let mut options = server::options(&server.address());
-        options.login = self::user("s3cret");
+        let options = with(&server, self::user("s3cret"));
         let error = refused(options.clone()).await;
         assert!(matches!(error, NatsError::Mute { .. }), "{denied}: {error}");
         let error = error.to_string();
@@ -240,7 +237,8 @@ fn tls_server(authority: &Authority, more: &str) -> Option<(Server, NatsOptions,
             own.certificate, own.key
         )
     })?;
-    let mut options = server::options(&format!("tls://127.0.0.1:{}", server.port));
+    let mut options = server::options(&server.address());
+    options.tls = true;
     options.connect_wait = Duration::from_millis(500);
     Some((server, options, ca))
 }
@@ -304,7 +302,8 @@ async fn tls_is_not_left_out_by_a_server_without_it() {
     let Some(server) = Server::start(|_| String::new()) else {
         return;
     };
-    let mut options = server::options(&format!("tls://127.0.0.1:{}", server.port));
+    let mut options = server::options(&server.address());
+    options.tls = true;
     options.connect_wait = Duration::from_millis(500);
     let error = refused(options).await;
     assert!(matches!(error, NatsError::Unreachable { .. }), "{error}");

@@ -14,7 +14,10 @@ use super::super::NatsOptions;
 
 /// Says loudly that a test did not run.
 pub fn skipped(why: &str) {
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+    // The test harness names each test's thread after it.
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("channel_layer::nats");
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {why}");
 }
 
 /// A prefix that nobody else uses.
@@ -22,11 +25,13 @@ pub fn prefix() -> String {
     format!("test-{:016x}", rand::rng().random::<u64>())
 }
 
-/// Options for a server, under a prefix of one's own.
+/// Options for the server at `nats://host:port`, under a prefix of one's own.
 pub fn options(address: &str) -> NatsOptions {
+    let server = address.strip_prefix("nats://").expect("a plain address");
     NatsOptions {
+        servers: vec![server.to_owned()],
         prefix: prefix(),
-        ..NatsOptions::parse(address).expect("an address of a test")
+        ..NatsOptions::default()
     }
 }
 
@@ -82,13 +87,13 @@ impl Server {
         if server.run() {
             return Some(server);
         }
-        skipped("there is no nats-server; install it, or name it in NATTER_NATS_SERVER");
+        skipped("there is no nats-server; install it, or name it in NATTER_TEST_NATS_SERVER");
         None
     }
 
     /// Starts its process, on the same port as before.
     pub fn run(&mut self) -> bool {
-        let named = ["NATTER_NATS_SERVER", "NATTER_TEST_NATS_SERVER"];
+        let named = ["NATTER_TEST_NATS_SERVER", "NATTER_NATS_SERVER"];
         let program = named.iter().find_map(std::env::var_os);
         let started = Command::new(program.unwrap_or_else(|| "nats-server".into()))
             .arg("-c")
