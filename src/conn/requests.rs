@@ -326,7 +326,6 @@ async fn attempt(
         Err(_) => Err(None),
         Ok(Err(JoinError::Gone)) => Err(Some(Error::NotFound("room").into())),
         Ok(Err(JoinError::Store(error))) => Err(Some(Error::from(error).into())),
-        Ok(Err(JoinError::Presence(error))) => Err(Some(Error::from(error).into())),
         Ok(Err(JoinError::Layer(error))) => Err(Some(Failure {
             code: "unavailable",
             detail: error.to_string(),

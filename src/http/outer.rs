@@ -4,7 +4,7 @@ use std::any::Any;
 
 use axum::extract::Request;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
-use axum::http::{HeaderMap, HeaderValue, Response as HttpResponse};
+use axum::http::{HeaderMap, HeaderValue, Response as HttpResponse, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::time::timeout;
@@ -65,6 +65,11 @@ pub(super) async fn problems_only(request: Request, next: Next) -> Response {
     {
         return response;
     }
+    // Handlers make documents, also of their defects. A bare 500 is the session layer's, which could not save.
+    let status = match status {
+        StatusCode::INTERNAL_SERVER_ERROR => StatusCode::SERVICE_UNAVAILABLE,
+        status => status,
+    };
     let mut replaced = Problem::of_status(status).into_response();
     // Allow, Set-Cookie and the like still hold.
     for (name, value) in response.headers() {

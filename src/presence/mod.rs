@@ -6,6 +6,9 @@
 //!   last, so that the change is announced once.
 //! - *listed*: `present` counts people, not connections, and lists at most what was asked, in the order of names.
 //! - *lease*: what a node entered vanishes when the node goes.
+//!
+//! A change that was answered [`Error::Unavailable`] is noted all the same, and the others learn of it once presence is
+//! in reach again: whoever entered leaves as usual. Questions that were answered so are not answered with old knowledge.
 
 #[cfg(test)]
 pub mod conformance;

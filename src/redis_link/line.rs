@@ -177,6 +177,9 @@ async fn connect(options: &RedisOptions, answer: Duration) -> Result<Wire> {
                 .response_timeout(answer)
                 .overall_response_timeout(Some(answer))
                 .retries(limits::REDIS_CLUSTER_RETRIES)
+                .min_retry_wait(limits::REDIS_CLUSTER_WAIT_MS / 10)
+                .max_retry_wait(limits::REDIS_CLUSTER_WAIT_MS)
+                .retry_wait_formula(limits::REDIS_CLUSTER_WAIT_MS / 10, 3)
                 .tcp_settings(redis::io::tcp::TcpSettings::default().set_nodelay(true))
                 .build()
                 .map_err(|error| classed_connect(&error))?;

@@ -2,7 +2,6 @@
 //! which it may kill, pause and start again. Their program is `NATTER_REDIS_SERVER`, else `redis-server` on the path.
 
 use std::io::Write;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -76,10 +75,18 @@ pub struct Server {
 impl Server {
     /// Starts a server that keeps nothing on disk, with further arguments; `None`, said loudly, without its program.
     pub fn start(arguments: &[&str]) -> Option<Self> {
+        let (port, folder) = (free_port(), tempfile::tempdir().expect("a temporary folder"));
+        let mut all: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        all.extend(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""].map(ToOwned::to_owned));
+        all.extend(["--appendonly", "no", "--dir", &folder.path().to_string_lossy()].map(ToOwned::to_owned));
+        Self::run(port, folder, all)
+    }
+
+    fn run(port: u16, folder: tempfile::TempDir, arguments: Vec<String>) -> Option<Self> {
         let mut server = Self {
-            port: free_port(),
-            folder: tempfile::tempdir().expect("a temporary folder"),
-            arguments: arguments.iter().map(ToString::to_string).collect(),
+            port,
+            folder,
+            arguments,
             child: None,
         };
         if server.spawn() {
@@ -94,12 +101,6 @@ impl Server {
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.port
-    }
-
-    /// A folder of its own.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     /// Its address.
@@ -146,21 +147,9 @@ impl Server {
 
     fn spawn(&mut self) -> bool {
         let program = std::env::var("NATTER_REDIS_SERVER").unwrap_or_else(|_| "redis-server".into());
-        let port = self.port.to_string();
         let child = Command::new(program)
             .args(&self.arguments)
-            .args([
-                "--port",
-                &port,
-                "--bind",
-                "127.0.0.1",
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-                "--dir",
-            ])
-            .arg(self.folder.path())
+            .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -174,4 +163,143 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// A master, a replica and a sentinel that watches them.
+pub struct Watched {
+    /// The first master.
+    pub master: Server,
+    /// Its replica, which takes over.
+    pub replica: Server,
+    sentinel: Server,
+}
+
+impl Watched {
+    /// Starts them; answers once the sentinel knows the replica and the replica follows.
+    pub async fn start() -> Option<Self> {
+        let master = Server::start(&[])?;
+        let replica = Server::start(&["--replicaof", "127.0.0.1", &master.port.to_string()])?;
+        let (port, folder) = (free_port(), tempfile::tempdir().expect("a temporary folder"));
+        let file = folder.path().join("sentinel.conf");
+        let text = format!(
+            "port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {} 1\n\
+             sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 1000\n",
+            master.port
+        );
+        std::fs::write(&file, text).expect("a file");
+        let arguments = vec![file.to_string_lossy().into_owned(), "--sentinel".to_owned()];
+        let sentinel = Server::run(port, folder, arguments)?;
+        let watched = Self {
+            master,
+            replica,
+            sentinel,
+        };
+        let mut replicas = redis::cmd("SENTINEL");
+        replicas.arg("replicas").arg("main");
+        let mut follows = redis::cmd("WAIT");
+        follows.arg(1).arg(100);
+        let (sentinel, master) = (watched.sentinel.link(), watched.master.link());
+        until("the sentinel knows a replica that follows", async || {
+            let known = sentinel.query::<Vec<redis::Value>>(&replicas).await;
+            let follow = master.query::<i64>(&follows).await;
+            known.is_ok_and(|known| !known.is_empty()) && follow == Ok(1)
+        })
+        .await;
+        Some(watched)
+    }
+
+    /// A link that asks two sentinels, one of which is not there.
+    #[must_use]
+    pub fn link(&self) -> RedisLink {
+        let address = format!(
+            "redis+sentinel://127.0.0.1:{},127.0.0.1:{}/main",
+            free_port(),
+            self.sentinel.port
+        );
+        RedisLink::new(RedisOptions::parse(&address).expect("an address"))
+    }
+
+    /// Waits until what was written so far stands on the replica too.
+    pub async fn replicated(&self) {
+        let mut wait = redis::cmd("WAIT");
+        wait.arg(1).arg(1_000);
+        let master = self.master.link();
+        until("the replica has caught up", async || {
+            // `WAIT` counts for what its own connection wrote.
+            master
+                .query::<redis::Value>(redis::cmd("SET").arg("caught-up").arg(1))
+                .await
+                .is_ok()
+                && master.query::<i64>(&wait).await == Ok(1)
+        })
+        .await;
+    }
+}
+
+/// A Cluster of three masters without replicas.
+pub struct Cluster {
+    /// Its nodes.
+    pub nodes: Vec<Server>,
+}
+
+impl Cluster {
+    /// Starts it; answers once every node says that it is complete.
+    pub async fn start() -> Option<Self> {
+        let mut nodes = Vec::new();
+        for _ in 0..3 {
+            nodes.push(Server::start(&[
+                "--cluster-enabled",
+                "yes",
+                "--cluster-node-timeout",
+                "1000",
+            ])?);
+        }
+        let links: Vec<_> = nodes.iter().map(Server::link).collect();
+        let ranges = [(0, 5460), (5461, 10_922), (10_923, 16_383)];
+        for (number, (link, (first, last))) in links.iter().zip(ranges).enumerate() {
+            answering(link).await;
+            let cluster = |words: &[&str]| {
+                let mut command = redis::cmd("CLUSTER");
+                command.arg(words);
+                command
+            };
+            let commands = [
+                cluster(&["ADDSLOTSRANGE", &first.to_string(), &last.to_string()]),
+                cluster(&["SET-CONFIG-EPOCH", &(number + 1).to_string()]),
+                cluster(&["MEET", "127.0.0.1", &nodes[0].port.to_string()]),
+            ];
+            for command in &commands {
+                let _: redis::Value = link.query(command).await.expect("a cluster command");
+            }
+        }
+        let mut info = redis::cmd("CLUSTER");
+        info.arg("INFO");
+        for link in &links {
+            until("the cluster is complete", async || {
+                let info = link.query::<String>(&info).await.unwrap_or_default();
+                info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
+            })
+            .await;
+        }
+        Some(Self { nodes })
+    }
+
+    /// A link that is told of two of its nodes.
+    #[must_use]
+    pub fn link(&self) -> RedisLink {
+        let (one, two) = (self.nodes[0].port, self.nodes[1].port);
+        let address = format!("redis+cluster://127.0.0.1:{one},127.0.0.1:{two}");
+        RedisLink::new(RedisOptions::parse(&address).expect("an address"))
+    }
+}
+
+/// Waits for something to become so, for at most 60 s.
+pub async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
+    for _ in 0..1_200 {
+        if so().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("not within 60 s: {what}");
 }

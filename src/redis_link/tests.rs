@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::testing::{Server, answering, shared};
+use super::testing::{Cluster, Server, Watched, answering, shared, until};
 use super::*;
 
 fn set(link: &RedisLink, key: &str, value: &str) -> Cmd {
@@ -112,4 +112,81 @@ async fn a_wrong_password_is_refused_without_being_told() {
     let error = link.ping().await.unwrap_err();
     assert!(matches!(error, Error::Refused(_)), "{error}");
     assert!(!format!("{error:?} {link:?}").contains("falsch"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_sentinel_is_asked_again_after_a_failover() {
+    let Some(mut watched) = Watched::start().await else {
+        return;
+    };
+    let link = watched.link();
+    answering(&link).await;
+    let _: Value = link.query(&set(&link, "a", "before")).await.unwrap();
+    watched.replicated().await;
+    watched.master.kill();
+    assert!(
+        matches!(link.ping().await, Err(Error::Unavailable(_))),
+        "nothing is the master right now"
+    );
+    until("the replica is found", async || {
+        link.query::<Value>(&set(&link, "b", "after")).await.is_ok()
+    })
+    .await;
+    // The old master comes back as a master and is not believed to be one.
+    watched.master.restart();
+    answering(&watched.master.link()).await;
+    let fresh = watched.link();
+    assert_eq!(fresh.repeatable::<String>(&get(&fresh, "a")).await.unwrap(), "before");
+    assert_eq!(fresh.repeatable::<String>(&get(&fresh, "b")).await.unwrap(), "after");
+    let replica = watched.replica.link();
+    assert_eq!(
+        replica.repeatable::<String>(&get(&replica, "b")).await.unwrap(),
+        "after"
+    );
+}
+
+#[tokio::test]
+async fn a_cluster_is_one_redis_until_a_part_of_it_is_gone() {
+    let Some(mut cluster) = Cluster::start().await else {
+        return;
+    };
+    let link = cluster.link();
+    answering(&link).await;
+    let keys: Vec<_> = (0..100).map(|number| format!("key{number}")).collect();
+    let sets: Vec<_> = keys.iter().map(|key| set(&link, key, key)).collect();
+    link.all(&sets).await.unwrap();
+    let gets: Vec<_> = keys.iter().map(|key| get(&link, key)).collect();
+    let values = link.all(&gets).await.unwrap();
+    let expected: Vec<_> = keys.iter().map(|key| Value::BulkString(key.clone().into())).collect();
+    assert_eq!(values, expected);
+    let script = Script::new("return redis.call('INCR', KEYS[1])");
+    for key in &keys {
+        assert_eq!(
+            link.script::<i64>(&script, &[link.key(format!("{key}+"))], &[]).await,
+            Ok(1)
+        );
+    }
+    let mut pipeline = redis::pipe();
+    pipeline.atomic();
+    pipeline.cmd("INCR").arg(link.key("{t}a"));
+    pipeline.cmd("INCR").arg(link.key("{t}b"));
+    assert_eq!(link.pipeline::<(i64, i64)>(&pipeline).await.unwrap(), (1, 1));
+    let (blocking, log) = (link.dedicated(), link.key("log"));
+    let mut read = redis::cmd("XREAD");
+    read.arg("BLOCK").arg(200).arg("STREAMS").arg(&log).arg("0");
+    assert_eq!(
+        blocking.blocking(&read, Duration::from_millis(200)).await,
+        Ok(Value::Nil)
+    );
+    cluster.nodes[2].kill();
+    until("the cluster says that it is incomplete", async || {
+        let answers = gets.iter().map(|get| link.query::<Value>(get));
+        let answers = futures_util::future::join_all(answers).await;
+        answers
+            .iter()
+            .all(|answer| matches!(answer, Err(Error::Unavailable(_))))
+    })
+    .await;
+    cluster.nodes[2].restart();
+    until("the cluster is complete again", async || link.all(&gets).await.is_ok()).await;
 }

@@ -15,10 +15,15 @@ use tower::ServiceExt as _;
 use crate::config::{Network, PublicUrl, Registration};
 use crate::http::{Admission, Gauges, Http, Settings, Stats, router};
 use crate::limits;
-use crate::model::SystemTime;
+use crate::model::{BootId, SystemTime};
+use crate::presence::redis::{RedisPresence, Timing};
+use crate::redis_link::RedisLink;
 use crate::rooms::directory::tests::world::World;
+use crate::sessions::UserSessions;
 use crate::sessions::password::Passwords;
+use crate::sessions::redis::RedisSessions;
 use crate::throttle::local::LocalThrottles;
+use crate::throttle::redis::RedisThrottles;
 use crate::throttle::{Off, Throttle};
 
 pub(super) const PASSWORD: &str = "correct horse";
@@ -45,6 +50,8 @@ pub(super) struct Wish {
     pub(super) trusted_proxies: &'static [&'static str],
     pub(super) admission: Admission,
     pub(super) sockets: Router,
+    /// Sessions, presence and throttles stand there.
+    pub(super) redis: Option<RedisLink>,
 }
 
 impl Default for Wish {
@@ -56,6 +63,7 @@ impl Default for Wish {
             trusted_proxies: &[],
             admission: Admission::default(),
             sockets: Router::new(),
+            redis: None,
         }
     }
 }
@@ -63,7 +71,15 @@ impl Default for Wish {
 pub(super) struct TestApp {
     pub(super) world: World,
     pub(super) http: Arc<Http>,
+    redis: Option<RedisSessions>,
     router: Router,
+}
+
+fn routes(http: &Arc<Http>, world: &World, redis: Option<&RedisSessions>, sockets: Router) -> Router {
+    match redis {
+        Some(sessions) => router(http.clone(), sessions.clone(), sockets),
+        None => router(http.clone(), world.sessions.clone(), sockets),
+    }
 }
 
 /// An answer, read to its end.
@@ -122,9 +138,24 @@ impl TestApp {
     }
 
     pub(super) async fn with(wish: Wish) -> Self {
-        let world = World::new();
         let clock = Arc::new(SystemTime);
-        let throttles: Arc<dyn Throttle> = if wish.throttled {
+        let redis = wish.redis.as_ref();
+        let redis_sessions = redis.map(|link| RedisSessions::new(link.clone(), clock.clone()));
+        let elsewhere = match redis.zip(redis_sessions.clone()) {
+            Some((link, sessions)) => {
+                let presence = RedisPresence::start(link.clone(), BootId::random(), Timing::default(), None).await;
+                Some((Arc::new(sessions) as _, Arc::new(presence) as _))
+            }
+            None => None,
+        };
+        let world = World::over(elsewhere);
+        let user_sessions: Arc<dyn UserSessions> = match &redis_sessions {
+            Some(sessions) => Arc::new(sessions.clone()),
+            None => Arc::new(world.sessions.clone()),
+        };
+        let throttles: Arc<dyn Throttle> = if let Some(link) = redis {
+            Arc::new(RedisThrottles::new(link.clone()))
+        } else if wish.throttled {
             // Time stands still, so that nothing recovers during a test.
             Arc::new(LocalThrottles::with(
                 limits::THROTTLE_KEYS_MAX,
@@ -136,7 +167,7 @@ impl TestApp {
         let http = Arc::new(Http {
             directory: world.directory.clone(),
             store: world.store.clone(),
-            sessions: Arc::new(world.sessions.clone()),
+            sessions: user_sessions,
             presence: world.presence.clone(),
             clock: clock.clone(),
             passwords: Passwords::with_cost(8, 1).unwrap(),
@@ -155,13 +186,18 @@ impl TestApp {
                 session_life: limits::SESSION_LIFE,
             },
         });
-        let router = router(http.clone(), world.sessions.clone(), wish.sockets);
-        Self { world, http, router }
+        let router = routes(&http, &world, redis_sessions.as_ref(), wish.sockets);
+        Self {
+            world,
+            http,
+            redis: redis_sessions,
+            router,
+        }
     }
 
     /// The same server with these upgrade routes.
     pub(super) fn and_sockets(self, sockets: Router) -> Self {
-        let router = router(self.http.clone(), self.world.sessions.clone(), sockets);
+        let router = routes(&self.http, &self.world, self.redis.as_ref(), sockets);
         Self { router, ..self }
     }
 

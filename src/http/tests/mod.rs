@@ -4,6 +4,7 @@ mod accounts;
 mod admin;
 mod app;
 mod outer;
+mod redis_down;
 mod rooms;
 
 use app::TestApp;

@@ -6,7 +6,7 @@ use redis::Value;
 
 use super::super::conformance::{self, World};
 use super::*;
-use crate::redis_link::testing::{Server, answering, apart, shared};
+use crate::redis_link::testing::{Cluster, Server, Watched, answering, apart, shared, until};
 
 /// Short, so that the suite need not wait for the real one; nothing but the waiting depends on it.
 const SHORT: Timing = Timing {
@@ -36,17 +36,6 @@ async fn registered(link: &RedisLink) -> u64 {
     let mut count = redis::cmd("ZCARD");
     count.arg(Keys(link).nodes());
     link.query(&count).await.unwrap()
-}
-
-/// Waits for something to become so, for at most 30 s.
-async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
-    for _ in 0..600 {
-        if so().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("not within 30 s: {what}");
 }
 
 #[async_trait]
@@ -248,4 +237,45 @@ async fn many_who_come_and_go_at_once_have_one_first_and_one_last() {
         node.close().await;
     }
     assert_eq!(registered(&link).await, 0);
+}
+
+#[tokio::test]
+async fn a_cluster_keeps_every_clause() {
+    let Some(cluster) = Cluster::start().await else { return };
+    let link = cluster.link();
+    answering(&link).await;
+    assert_eq!(conformance::failures(&RedisWorld::new(link)).await, []);
+}
+
+#[tokio::test]
+async fn a_failover_loses_nobody() {
+    let Some(mut watched) = Watched::start().await else {
+        return;
+    };
+    let link = watched.link();
+    answering(&link).await;
+    let nodes = [node(&link, SHORT).await, node(&link, SHORT).await];
+    let room = RoomId::random();
+    let mut connections = Vec::new();
+    for (number, node) in nodes.iter().enumerate() {
+        let (user, connection) = (UserId::random(), ConnectionId::random());
+        connections.push((user, connection));
+        let name = name(&format!("user{number}"));
+        node.enter(room, user, &name, connection).await.unwrap();
+    }
+    // Not waited for: what the replica has not got is entered again.
+    watched.master.kill();
+    until("everybody is there", async || {
+        nodes[1].present(room, 10).await.is_ok_and(|present| present.count == 2)
+    })
+    .await;
+    until("those who go are gone", async || {
+        let (user, connection) = connections[0];
+        let _ = nodes[0].leave(room, user, connection).await;
+        nodes[1]
+            .present(room, 10)
+            .await
+            .is_ok_and(|present| present.names == [name("user1")])
+    })
+    .await;
 }

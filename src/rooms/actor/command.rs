@@ -18,9 +18,6 @@ pub enum JoinError {
     /// The store could not be read.
     #[error("the room's history can't be read now: {0}")]
     Store(#[from] store::Error),
-    /// Presence could not be told.
-    #[error("{0}")]
-    Presence(#[from] crate::presence::Error),
     /// The other nodes are out of reach: what they say would be missed.
     #[error("{0}")]
     Layer(#[from] crate::channel_layer::Error),

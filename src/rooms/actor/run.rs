@@ -11,6 +11,7 @@ use super::{Actor, Command, Join, JoinError, Send, Write};
 use crate::fanout::{Link, Outlet};
 use crate::limits;
 use crate::model::{ConnectionId, Room, UserId};
+use crate::presence::Present;
 use crate::rooms::cluster::{Mailbox, Post};
 use crate::rooms::hub::Hub;
 use crate::rooms::state::{Plan, Progress};
@@ -135,16 +136,15 @@ impl Actor {
             let _ = reply.send(Err(JoinError::Stale));
             return;
         }
+        // Presence notes who is here and makes up for it later: nobody is kept out of a room because it is away.
         if let Err(error) = self.enter(&link).await {
-            let _ = reply.send(Err(error.into()));
-            return;
+            tracing::debug!(%error, "presence was not told of a join");
         }
         let present = match self.present().await {
             Ok(present) => present,
             Err(error) => {
-                self.departure(&link).await;
-                let _ = reply.send(Err(error.into()));
-                return;
+                tracing::debug!(%error, "a join is told of nobody's presence");
+                Present::default()
             }
         };
         let room = self.state.room();

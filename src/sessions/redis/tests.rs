@@ -6,7 +6,7 @@ use super::super::conformance::{self, Sessions, World, record_of};
 use super::super::{ADDRESS_KEY, AGENT_KEY};
 use super::*;
 use crate::model::{SystemTime, Timestamp};
-use crate::redis_link::testing::{Server, answering, shared};
+use crate::redis_link::testing::{Cluster, Server, Watched, answering, shared, until};
 
 struct RedisWorld(RedisLink);
 
@@ -147,4 +147,37 @@ async fn a_redis_that_is_down_is_unavailable_and_lets_nobody_in() {
     server.restart();
     answering(&world.0).await;
     assert!(sessions.load(&record.id).await.unwrap().is_none(), "it came back empty");
+}
+
+#[tokio::test]
+async fn a_cluster_keeps_every_clause() {
+    let Some(cluster) = Cluster::start().await else { return };
+    let link = cluster.link();
+    answering(&link).await;
+    assert_eq!(conformance::failures(&RedisWorld(link)).await, []);
+}
+
+#[tokio::test]
+async fn sessions_live_on_after_a_failover_and_ended_ones_stay_ended() {
+    let Some(mut watched) = Watched::start().await else {
+        return;
+    };
+    let world = RedisWorld(watched.link());
+    answering(&world.0).await;
+    let (sessions, user) = (world.open(), UserId::random());
+    let mut kept = record_of(&world, user);
+    let mut ended = record_of(&world, user);
+    sessions.create(&mut kept).await.unwrap();
+    sessions.create(&mut ended).await.unwrap();
+    assert!(sessions.end(user, &SessionHandle::of(ended.id)).await.unwrap());
+    watched.replicated().await;
+    watched.master.kill();
+    until("the replica answers", async || sessions.load(&kept.id).await.is_ok()).await;
+    assert!(sessions.load(&kept.id).await.unwrap().is_some());
+    assert!(sessions.load(&ended.id).await.unwrap().is_none());
+    until("the replica takes writes", async || {
+        sessions.create(&mut ended).await.is_ok()
+    })
+    .await;
+    assert_eq!(sessions.list(user).await.unwrap().len(), 2);
 }

@@ -6,7 +6,7 @@ use super::super::conformance::{self, World};
 use super::super::local::tests::TestClock;
 use super::*;
 use crate::limits;
-use crate::redis_link::testing::{Server, answering, apart, shared};
+use crate::redis_link::testing::{Cluster, Server, answering, apart, shared};
 
 struct RedisWorld {
     link: RedisLink,
@@ -96,4 +96,13 @@ async fn a_redis_that_is_down_is_said() {
             Err(Error::Unavailable(_))
         ));
     }
+}
+
+#[tokio::test]
+async fn a_cluster_keeps_every_clause() {
+    let Some(cluster) = Cluster::start().await else { return };
+    let link = cluster.link();
+    answering(&link).await;
+    let time = TestClock::default();
+    assert_eq!(conformance::failures(&RedisWorld { link, time }).await, []);
 }

@@ -17,6 +17,7 @@ use crate::model::{
 use crate::presence::Presence;
 use crate::presence::local::LocalPresence;
 use crate::rooms::live::Live;
+use crate::sessions::UserSessions;
 use crate::sessions::sqlite::SqliteSessions;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{self, NewUser, Store};
@@ -85,11 +86,17 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
+        Self::over(None)
+    }
+
+    /// With sessions and presence from elsewhere.
+    pub(crate) fn over(elsewhere: Option<(Arc<dyn UserSessions>, Arc<dyn Presence>)>) -> Self {
         let folder = TempDir::new().unwrap();
         let clock: Arc<dyn WallClock> = Arc::new(SystemTime);
         let store: Arc<dyn Store> = SqliteStore::open(&folder.path().join("store.db"), clock.clone()).unwrap();
         let sessions = SqliteSessions::open(&folder.path().join("sessions.db"), clock.clone()).unwrap();
-        let presence = LocalPresence::new().node();
+        let (user_sessions, presence) =
+            elsewhere.unwrap_or_else(|| (Arc::new(sessions.clone()) as _, LocalPresence::new().node()));
         let log = Arc::new(Log {
             inner: LocalControlLog::new(),
             down: AtomicBool::new(false),
@@ -102,7 +109,7 @@ impl World {
         let directory = Arc::new(Directory::new(Seams {
             store: store.clone(),
             control_log: log.clone(),
-            sessions: Arc::new(sessions.clone()),
+            sessions: user_sessions,
             presence: presence.clone(),
             live: live.clone(),
             clock,
