@@ -196,6 +196,8 @@ pub const REDIS_BLOCK_MAX: Duration = Duration::from_secs(5);
 pub const REDIS_PAUSE: Duration = Duration::from_millis(250);
 /// How often a Redis Cluster is asked again, within the time for one answer, for a key that has moved.
 pub const REDIS_CLUSTER_RETRIES: u32 = 3;
+/// How long a connection to a Redis Cluster has to mend itself; one that is older and fails is made anew.
+pub const REDIS_CLUSTER_MENDS: Duration = Duration::from_secs(2);
 /// Milliseconds before the last of those questions; the first ones follow sooner.
 pub const REDIS_CLUSTER_WAIT_MS: u64 = 100;
 /// Commands for one request that Redis is asked at the same time; more go in several rounds.

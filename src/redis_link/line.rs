@@ -24,14 +24,15 @@ pub(super) const NO_SCRIPT: &str = "NOSCRIPT";
 #[derive(Clone)]
 enum Wire {
     Server(MultiplexedConnection),
-    Cluster(ClusterConnection),
+    /// With the time at which it was made.
+    Cluster(ClusterConnection, Instant),
 }
 
 impl ConnectionLike for Wire {
     fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
         match self {
             Self::Server(wire) => wire.req_packed_command(cmd),
-            Self::Cluster(wire) => wire.req_packed_command(cmd),
+            Self::Cluster(wire, _) => wire.req_packed_command(cmd),
         }
     }
 
@@ -43,14 +44,14 @@ impl ConnectionLike for Wire {
     ) -> RedisFuture<'a, Vec<Value>> {
         match self {
             Self::Server(wire) => wire.req_packed_commands(pipeline, offset, count),
-            Self::Cluster(wire) => wire.req_packed_commands(pipeline, offset, count),
+            Self::Cluster(wire, _) => wire.req_packed_commands(pipeline, offset, count),
         }
     }
 
     fn get_db(&self) -> i64 {
         match self {
             Self::Server(wire) => wire.get_db(),
-            Self::Cluster(wire) => wire.get_db(),
+            Self::Cluster(wire, _) => wire.get_db(),
         }
     }
 }
@@ -109,20 +110,17 @@ impl Line {
         ask: impl FnOnce(Wire) -> F,
     ) -> Result<T> {
         let (wire, number) = self.wire().await?;
-        let cluster = matches!(wire, Wire::Cluster(_));
-        let (error, spent) = match timeout(patience, ask(wire)).await {
+        let young = matches!(wire, Wire::Cluster(_, made) if made.elapsed() < limits::REDIS_CLUSTER_MENDS);
+        let (error, broken) = match timeout(patience, ask(wire)).await {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) => {
-                // A cluster's connection mends itself, unless none of its nodes is left.
-                let spent = if cluster {
-                    error.kind() == ErrorKind::ClusterConnectionNotFound
-                } else {
-                    error.is_unrecoverable_error() || error.is_io_error() || not_master(&error)
-                };
-                (classed(&error), spent)
+                let broken = error.is_unrecoverable_error() || error.is_io_error() || not_master(&error);
+                (classed(&error), broken)
             }
-            Err(_) => (Error::Unavailable("no answer in time".into()), !cluster),
+            Err(_) => (Error::Unavailable("no answer in time".into()), true),
         };
+        // A cluster's connection mends itself, but not always; it is given the time.
+        let spent = broken && !young;
         if spent {
             self.give_up(number).await;
         }
@@ -184,7 +182,10 @@ async fn connect(options: &RedisOptions, answer: Duration) -> Result<Wire> {
                 .build()
                 .map_err(|error| classed_connect(&error))?;
             let wire = client.get_async_connection().await;
-            Ok(Wire::Cluster(wire.map_err(|error| classed_connect(&error))?))
+            Ok(Wire::Cluster(
+                wire.map_err(|error| classed_connect(&error))?,
+                Instant::now(),
+            ))
         }
     }
 }
@@ -244,10 +245,10 @@ async fn sentinel(options: &RedisOptions, sentinels: &[Host], master: &str) -> R
 
 /// Whether the server is not, or no longer, the master, or not yet ready.
 fn not_master(error: &RedisError) -> bool {
-    use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, ReadOnly, TryAgain};
+    use ServerErrorKind::{Ask, BusyLoading, ClusterDown, MasterDown, Moved, ReadOnly, TryAgain};
     matches!(
         error.kind(),
-        ErrorKind::Server(BusyLoading | ClusterDown | MasterDown | ReadOnly | TryAgain)
+        ErrorKind::Server(Ask | BusyLoading | ClusterDown | MasterDown | Moved | ReadOnly | TryAgain)
     )
 }
 

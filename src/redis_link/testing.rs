@@ -295,7 +295,8 @@ impl Cluster {
 
 /// Waits for something to become so, for at most 60 s.
 pub async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
-    for _ in 0..1_200 {
+    let began = tokio::time::Instant::now();
+    while began.elapsed() < Duration::from_secs(60) {
         if so().await {
             return;
         }
