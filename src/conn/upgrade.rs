@@ -14,8 +14,8 @@ use tokio::net::TcpStream;
 
 use super::Gate;
 use super::connection::{Connection, First};
+use crate::fanout::Identity;
 use crate::fanout::Link;
-use crate::fanout::link::Identity;
 use crate::model::{ConnectionId, EventId, Timestamp, User};
 use crate::rooms::directory::{self, author_of};
 use crate::sessions::SessionHandle;

@@ -17,32 +17,17 @@ use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
+use super::identity::Identity;
 use super::outlet::{Outlet, Taken};
 use super::signals::Signals;
 use super::traffic::Traffic;
 use crate::limits;
 use crate::model::{Author, ConnectionId, RoomId, Timestamp};
-use crate::sessions::SessionHandle;
 use crate::wire::close::CloseCode;
 use crate::wire::farewell::LastWords;
 
 /// Part of the outbox that room events may fill; the rest is for answers.
 const EVENT_BYTES_MAX: usize = limits::OUTBOX_BYTES_MAX - limits::ANSWER_BYTES_RESERVED;
-
-/// What one connection is.
-#[derive(Debug, Clone)]
-pub struct Identity {
-    /// The connection.
-    pub connection: ConnectionId,
-    /// Whose it is.
-    pub author: Author,
-    /// By which session.
-    pub session: SessionHandle,
-    /// It serves one room only (`/ws/chat/...`): then no inbox, and an end of membership ends it.
-    pub one_room: bool,
-    /// It gets its own messages as well.
-    pub echo: bool,
-}
 
 #[derive(Debug, Default)]
 struct Outbox {

@@ -3,12 +3,14 @@
 //! Nothing here knows what the bytes mean. A connection has one [`Link`]; rooms write into it directly, without a
 //! queue or a task between them and the socket, because the system call is what a delivery costs.
 
+mod identity;
 pub mod link;
 pub mod outlet;
 pub mod registry;
 mod signals;
 pub mod traffic;
 
+pub use identity::Identity;
 pub use link::Link;
 pub use outlet::{Outlet, Taken};
 pub use registry::Registry;

@@ -2,6 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod holding;
 mod world;
 
 use std::sync::atomic::Ordering;

@@ -25,7 +25,6 @@ use natter::model::{BootId, RoomId, SystemTime, WallClock};
 use natter::presence::local::LocalPresence;
 use natter::rooms::cluster::{self, Cluster, Neighbours};
 use natter::rooms::directory::{Directory, Seams};
-use natter::rooms::doubt::Condition;
 use natter::rooms::hub::{Hub, LiveHub};
 use natter::sessions::password::Passwords;
 use natter::sessions::sqlite::SqliteSessions;
@@ -54,9 +53,11 @@ pub struct Node {
     pub hub: Arc<Hub>,
     pub cluster: Arc<Cluster>,
     pub layer: Arc<Lossy>,
+    pub lease: DeliveryLease,
     boot: BootId,
     address: SocketAddr,
     token: Token,
+    reading: JoinHandle<()>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -145,6 +146,11 @@ impl World {
 
     /// One more node.
     pub async fn node(&self) -> Node {
+        self.node_by(Arc::new(SystemTime)).await
+    }
+
+    /// One more node, whose clock says what this one says.
+    pub async fn node_by(&self, wall: Arc<dyn WallClock>) -> Node {
         let boot = BootId::random();
         let layer = Arc::new(Lossy {
             inner: self.layer.node(),
@@ -153,17 +159,14 @@ impl World {
             lose: AtomicU32::new(0),
         });
         let clock: Arc<dyn WallClock> = Arc::new(SystemTime);
+        let lease = DeliveryLease::of(boot);
         let cluster = Cluster::new(Neighbours {
             boot,
             layer: layer.clone(),
-            wall: clock.clone(),
+            wall,
             observe: Box::new(|_| ()),
-            condition: Box::new(|| Condition {
-                position: [0; 16],
-                reaches_log: true,
-                reaches_store: true,
-                goodbye: false,
-            }),
+            lease: lease.clone(),
+            reaches_store: Box::new(|| true),
         });
         let store: Arc<dyn Store> = self.store.clone();
         let registry = Arc::new(Registry::new());
@@ -220,25 +223,27 @@ impl World {
             token.clone(),
             Tasks::new("connections"),
         );
+        let reading = tokio::spawn(conn::enforce(
+            gate.clone(),
+            Arc::new(self.log.clone()),
+            lease.clone(),
+            boot,
+            position,
+        ));
         let tasks = vec![
             tokio::spawn(serving),
-            tokio::spawn(conn::enforce(
-                gate.clone(),
-                Arc::new(self.log.clone()),
-                DeliveryLease::of(boot),
-                boot,
-                position,
-            )),
             tokio::spawn(conn::sweep(gate)),
             tokio::spawn(cluster::run(hub.clone())),
         ];
         Node {
+            lease,
             hub,
             cluster,
             layer,
             boot,
             address,
             token,
+            reading,
             tasks,
         }
     }
@@ -286,8 +291,14 @@ impl Node {
         serde_json::from_str(&answer.body).unwrap_or_default()
     }
 
+    /// It no longer reads the control log.
+    pub fn stop_reading(&self) {
+        self.reading.abort();
+    }
+
     /// Ends it without a word.
     pub fn kill(&mut self) {
+        self.reading.abort();
         for task in self.tasks.drain(..) {
             task.abort();
         }

@@ -5,6 +5,7 @@
 //! It holds no socket and does no work that can block: store reads run beside it and come back as steps.
 
 mod command;
+mod gate;
 mod mention;
 mod presence;
 mod remote;
@@ -22,6 +23,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::oneshot;
 
+use self::gate::Gated;
 use self::presence::Comings;
 use self::remote::{Attached, Repair};
 use self::store_steps::Step;
@@ -72,6 +74,8 @@ struct Actor {
     /// Members were told `degraded`.
     held: bool,
     repair: Option<Repair>,
+    /// What waits until this node may write to sockets.
+    gated: Gated,
     comings: Comings,
     present: Option<crate::presence::Present>,
     typed: HashMap<UserId, Instant>,
@@ -100,6 +104,7 @@ impl Actor {
             attached: Attached::No,
             held: false,
             repair: None,
+            gated: Gated::default(),
             comings: Comings::default(),
             present: None,
             typed: HashMap::new(),

@@ -7,7 +7,9 @@ use std::time::Instant;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
+use super::gate::Incoming;
 use super::{Actor, Command, Join, JoinError, Send, Write};
+use crate::control_log::lease::DeliveryLease;
 use crate::fanout::{Link, Outlet};
 use crate::limits;
 use crate::model::{ConnectionId, Room, UserId};
@@ -30,6 +32,7 @@ const COMMANDS_AT_ONCE: usize = 256;
 /// Runs a room until nobody has read it for a while.
 pub async fn run(hub: Arc<Hub>, room: Arc<Room>, mut commands: mpsc::Receiver<Command>, mailbox: Option<Arc<Mailbox>>) {
     let mut actor = Actor::new(hub, room, mailbox.clone());
+    let lease = actor.hub.cluster().map(|cluster| cluster.lease().clone());
     let mut taken = Vec::new();
     loop {
         tokio::select! {
@@ -38,15 +41,19 @@ pub async fn run(hub: Arc<Hub>, room: Arc<Room>, mut commands: mpsc::Receiver<Co
                     return;
                 }
                 for command in taken.drain(..) {
-                    actor.command(command).await;
+                    actor.asked(command).await;
                 }
                 actor.start_write();
             }
             Some(step) = actor.steps.next(), if !actor.steps.is_empty() => {
-                actor.step(step).await;
+                actor.take_in(Incoming::Step(step)).await;
                 actor.start_write();
             }
-            post = arrived(mailbox.as_deref()) => actor.take_post(post).await,
+            post = arrived(mailbox.as_deref()) => actor.take_in(Incoming::Post(post)).await,
+            () = released(lease.as_ref(), actor.gated.since()), if !actor.gated.is_empty() => {
+                actor.release().await;
+                actor.start_write();
+            }
         }
         // The hub lets go of the room only while no command waits, under the lock that hands out rooms.
         if actor.is_idle() && actor.hub.retire(&actor.room, &mut commands) {
@@ -68,8 +75,28 @@ async fn arrived(mailbox: Option<&Mailbox>) -> Post {
     mailbox.take()
 }
 
+/// Waits until what came then and could not be written may be.
+async fn released(lease: Option<&DeliveryLease>, since: Option<Instant>) {
+    if let (Some(lease), Some(since)) = (lease, since) {
+        lease.released(since).await;
+    }
+}
+
 impl Actor {
-    async fn command(&mut self, command: Command) {
+    /// Does what was asked. What makes the room write to sockets waits while it may not; what is dropped first is dropped.
+    async fn asked(&mut self, command: Command) {
+        match command {
+            Command::Join(_) | Command::Drained(_) => self.take_in(Incoming::Command(command)).await,
+            Command::Typing { .. } | Command::Person { .. } if !self.is_open() => {}
+            Command::Leave { connection, .. } => {
+                self.gated.forget(connection);
+                self.command(command).await;
+            }
+            command => self.command(command).await,
+        }
+    }
+
+    pub(super) async fn command(&mut self, command: Command) {
         match command {
             Command::Join(join) => self.join(*join).await,
             Command::Leave { connection, answer } => self.leave(connection, answer).await,

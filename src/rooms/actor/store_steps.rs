@@ -142,7 +142,7 @@ impl Actor {
 
     /// Begins the next write if none is under way: all sends that wait in a row are one append.
     pub(super) fn start_write(&mut self) {
-        if self.under_way.is_some() {
+        if self.under_way.is_some() || self.writes.is_empty() || !self.is_open() {
             return;
         }
         let mut sends = Vec::new();

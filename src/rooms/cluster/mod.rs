@@ -24,6 +24,8 @@ use super::doubt::{ClockCheck, Condition, Doubt, Now, Number, StatusFrame};
 use super::envelope::{self, Content, Durable, Envelope};
 use super::state::Told;
 use crate::channel_layer::{ChannelLayer, Class};
+use crate::control_log::Position;
+use crate::control_log::lease::{self, DeliveryLease};
 use crate::limits;
 use crate::model::{BootId, EventId, RoomId, Timestamp, WallClock};
 
@@ -66,7 +68,8 @@ pub struct Cluster {
     layer: Arc<dyn ChannelLayer>,
     wall: Arc<dyn WallClock>,
     observe: Box<dyn Fn(EventId) + Send + Sync>,
-    condition: Box<dyn Fn() -> Condition + Send + Sync>,
+    lease: DeliveryLease,
+    reaches_store: Box<dyn Fn() -> bool + Send + Sync>,
     began: Instant,
     doubt: Mutex<Doubt<Option<Told>>>,
     attendance: Attendance,
@@ -95,8 +98,10 @@ pub struct Neighbours {
     pub wall: Arc<dyn WallClock>,
     /// Told of each id that comes from another node, so that this node's next ids are greater.
     pub observe: Box<dyn Fn(EventId) + Send + Sync>,
-    /// What this node says of itself in its status frames.
-    pub condition: Box<dyn Fn() -> Condition + Send + Sync>,
+    /// Whether this node may write to sockets.
+    pub lease: DeliveryLease,
+    /// Whether this node reaches the store, as it says in its status frames.
+    pub reaches_store: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 impl Cluster {
@@ -108,7 +113,8 @@ impl Cluster {
             layer,
             wall,
             observe,
-            condition,
+            lease,
+            reaches_store,
         } = neighbours;
         let (outgoing, waiting) = mpsc::channel(limits::PUBLISH_QUEUE_MAX);
         let now = Now {
@@ -121,7 +127,8 @@ impl Cluster {
             layer,
             wall,
             observe,
-            condition,
+            lease,
+            reaches_store,
             began: Instant::now(),
             doubt: Mutex::new(Doubt::new(boot, now)),
             outgoing,
@@ -135,6 +142,12 @@ impl Cluster {
     #[must_use]
     pub const fn boot(&self) -> BootId {
         self.boot
+    }
+
+    /// Whether this node may write to sockets.
+    #[must_use]
+    pub const fn lease(&self) -> &DeliveryLease {
+        &self.lease
     }
 
     /// What was counted.
@@ -178,6 +191,24 @@ impl Cluster {
     pub fn clock(&self) -> ClockCheck {
         let now = self.now();
         self.doubt.lock().clock(now)
+    }
+
+    /// Whether this node can take sends, for readiness.
+    ///
+    /// # Errors
+    /// A sentence that says why not.
+    pub fn serves(&self) -> Result<(), String> {
+        if !self.lease.may_write() {
+            return Err("no fresh reading of the control log: nothing is delivered".into());
+        }
+        match self.clock() {
+            ClockCheck::Good => Ok(()),
+            ClockCheck::Unknown => Err("the clock was not yet compared with the other nodes'".into()),
+            ClockCheck::Off(by) => Err(format!(
+                "the clock is off by {:.1} s from the median of all nodes: set it right",
+                by.as_secs_f64()
+            )),
+        }
     }
 
     /// Up to which time this node has seen all of an active room.
@@ -234,10 +265,30 @@ impl Cluster {
     }
 
     fn next_frame(&self, goodbye: bool) -> StatusFrame {
-        let mut condition = (self.condition)();
-        condition.goodbye |= goodbye;
+        let (position, reaches_log) = self.lease.condition();
+        let condition = Condition {
+            position: position.map_or([0; 16], Position::to_bytes),
+            reaches_log,
+            reaches_store: (self.reaches_store)(),
+            goodbye,
+        };
         let now = self.now();
-        self.doubt.lock().next_frame(condition, now)
+        let frame = self.doubt.lock().next_frame(condition, now);
+        // A peer that echoes this frame proves that it was heard after now.
+        self.lease.frame_sent(frame.number);
+        frame
+    }
+
+    fn frame_heard(&self, frame: &StatusFrame) {
+        let echo = frame.peers.iter().find(|peer| peer.boot == self.boot);
+        self.lease.frame_heard(lease::Told {
+            boot: frame.boot,
+            number: frame.number,
+            position: (frame.position != [0; 16]).then(|| Position::from_bytes(frame.position)),
+            reaches_log: frame.reaches_log,
+            goodbye: frame.goodbye,
+            echo: echo.map(|peer| peer.frame),
+        });
     }
 
     /// Says goodbye and leaves the layer: nothing is published after this.

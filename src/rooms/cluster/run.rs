@@ -55,7 +55,10 @@ async fn take(hub: &Arc<Hub>, cluster: &Cluster) {
         match cluster.layer.next().await {
             Ok(Incoming::Payload { room, payload, .. }) => arrived(hub, cluster, room, &payload),
             Ok(Incoming::Broadcast { payload }) => match StatusFrame::decode(&payload) {
-                Ok(frame) => hub.doubt(Input::Frame(frame)),
+                Ok(frame) => {
+                    cluster.frame_heard(&frame);
+                    hub.doubt(Input::Frame(frame));
+                }
                 Err(error) => tracing::debug!(%error, "a broadcast was passed over"),
             },
             Ok(Incoming::Lost { count }) => {

@@ -1,3 +1,5 @@
+//! The machine of doubt, step by step.
+
 use super::*;
 
 const BEGIN: u64 = 1_700_000_000_000;

@@ -1,3 +1,5 @@
+//! Envelopes there and back, cut, spoiled and of newer builds.
+
 use super::*;
 use proptest::prelude::*;
 
