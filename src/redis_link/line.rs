@@ -148,7 +148,9 @@ impl Line {
         let attempt = timeout(limits::REDIS_CONNECT, connect(&self.options, self.answer)).await;
         match attempt.unwrap_or_else(|_| Err(Error::Unavailable("no connection in time".into()))) {
             Ok(wire) => {
-                self.down.store(false, Ordering::Relaxed);
+                if self.down.swap(false, Ordering::Relaxed) {
+                    tracing::info!("Redis answers again");
+                }
                 slot.number += 1;
                 (slot.wire, slot.failed) = (Some(wire.clone()), None);
                 Ok((wire, slot.number))

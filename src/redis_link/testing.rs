@@ -1,5 +1,5 @@
 //! Redis for tests: the one that `NATTER_TEST_REDIS` names, or servers of the test's own on free loopback ports,
-//! which it may kill, pause and start again. Their program is `NATTER_REDIS_SERVER`, else `redis-server` on the path.
+//! which it may kill, pause and start again. Their program is `NATTER_TEST_REDIS_SERVER`, else `redis-server` on the path.
 
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
@@ -9,9 +9,11 @@ use rand::RngExt;
 
 use super::{RedisLink, RedisOptions};
 
-/// Says loudly that a test did not run.
+/// Says loudly that the test of this thread did not run.
 pub fn skipped(why: &str) {
-    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test").to_owned();
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {why}");
 }
 
 /// A link to a Redis that others may use too, under a prefix that nobody else has. Without `NATTER_TEST_REDIS` it is
@@ -92,7 +94,7 @@ impl Server {
         if server.spawn() {
             Some(server)
         } else {
-            skipped("there is no redis-server; install it, or name it in NATTER_REDIS_SERVER");
+            skipped("there is no redis-server; install it, or name it in NATTER_TEST_REDIS_SERVER");
             None
         }
     }
@@ -146,7 +148,7 @@ impl Server {
     }
 
     fn spawn(&mut self) -> bool {
-        let program = std::env::var("NATTER_REDIS_SERVER").unwrap_or_else(|_| "redis-server".into());
+        let program = std::env::var("NATTER_TEST_REDIS_SERVER").unwrap_or_else(|_| "redis-server".into());
         let child = Command::new(program)
             .args(&self.arguments)
             .current_dir(self.folder.path())
