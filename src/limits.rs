@@ -1,5 +1,6 @@
 //! Every bound of the server in one place: each queue, buffer, map and request, with its unit and what happens at it.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 /// So many at once, then one more each interval.
@@ -116,6 +117,18 @@ pub const WRITER_BATCH_MAX: usize = 512;
 pub const SEED_ROWS_PER_WRITE: usize = 2_000;
 /// SQLite connections that only read; reads wait for one.
 pub const READERS: usize = 4;
+/// How long a CQL server may take for one statement; beyond it a read is refused and a write's outcome is unknown.
+pub const CQL_TIMEOUT: Duration = Duration::from_millis(2_500);
+/// Connections to each CQL server; a server with shards gets at least one for each of them.
+pub const CQL_CONNECTIONS_PER_NODE: NonZeroUsize = NonZeroUsize::new(4).expect("four");
+/// Rows that a CQL server sends in one piece.
+pub const CQL_PAGE_ROWS: i32 = 1_000;
+/// Rooms whose buckets one process remembers; beyond it some are read again when they are needed.
+pub const BUCKET_INDEXES_MAX: usize = 65_536;
+/// Rooms searched for a message of which only the id is known; if more spoke in its hour, the search is refused.
+pub const HOUR_ROOMS_MAX: usize = 20_000;
+/// Entries of a directory looked at in one search; rooms that stand further back are not found.
+pub const DIRECTORY_SCAN_MAX: usize = 20_000;
 /// Password hashes under way at once; others wait, and beyond the waiting room they are refused.
 pub const HASHES_AT_ONCE: usize = 2;
 /// Log-ins waiting for a hash; one more is answered 503.

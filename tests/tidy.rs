@@ -39,6 +39,7 @@ const ORDER: &[&str] = &[
 const IMPLEMENTATIONS: &[&str] = &[
     "channel_layer::local",
     "channel_layer::nats",
+    "store::scylla",
     "store::sqlite",
     "sessions::sqlite",
     "sessions::redis",

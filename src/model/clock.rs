@@ -106,6 +106,13 @@ impl SharedClock {
         self.clock.lock().observe(id);
     }
 
+    /// The later of the wall clock and the greatest id seen.
+    #[must_use]
+    pub fn latest(&self) -> Timestamp {
+        let wall = self.wall.now();
+        wall.max(Timestamp::from_millis(self.clock.lock().millis))
+    }
+
     /// Whether the next id would be greater than this one without its being observed first.
     #[must_use]
     pub fn is_past(&self, id: EventId) -> bool {

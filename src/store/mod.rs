@@ -26,6 +26,7 @@
 pub mod archive;
 #[cfg(test)]
 pub mod conformance;
+pub mod scylla;
 pub mod sqlite;
 
 use async_trait::async_trait;

@@ -1,0 +1,287 @@
+//! Appending messages: the hot path. Prepared inserts side by side; no read, no lightweight transaction and no NULL in
+//! a room that was written to in the last minutes by somebody who does not retry.
+//!
+//! A retry is the exception: it reads what its nonce was used for and writes that same row again, since the first
+//! attempt may never have landed.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use futures_util::future::join_all;
+use scylla::value::MaybeUnset;
+use uuid::Uuid;
+
+use super::ScyllaStore;
+use super::index::RoomIndex;
+use super::rows::{cql, mentions_blob, start};
+use super::session::after_a_write;
+use super::stamp;
+use crate::limits;
+use crate::model::id::attempt_hash;
+use crate::model::{EventId, Message, NewMessage, Nonce, RoomId, Timestamp};
+use crate::store::{Appended, Error, MessageStore as _, Result};
+
+/// How often a late event is tried before the outcome is unknown.
+const LATE_TRIES: u32 = 4;
+
+/// When something was given its id, by both clocks: a paused machine shows in the one, a set-back clock in the other.
+#[derive(Clone, Copy)]
+pub(super) struct Begun {
+    monotonic: Instant,
+    wall: Timestamp,
+}
+
+/// A message with its id, on its way.
+struct Attempt {
+    new: NewMessage,
+    hash: u64,
+    index: Arc<RoomIndex>,
+    id: EventId,
+    begun: Begun,
+}
+
+/// What an earlier attempt left in `sends`.
+struct Earlier {
+    room: Uuid,
+    bucket: i64,
+    id: EventId,
+}
+
+impl ScyllaStore {
+    pub(super) fn begin(&self) -> Begun {
+        Begun {
+            monotonic: Instant::now(),
+            wall: self.clock.now(),
+        }
+    }
+
+    /// Whether it has been so long that readers may have looked past this place.
+    pub(super) fn is_late(&self, begun: Begun) -> bool {
+        begun.monotonic.elapsed().max(self.clock.now().since(begun.wall)) > self.late_after
+    }
+
+    /// Stores messages; results in the order given.
+    pub(super) async fn append_all(self: &Arc<Self>, batch: Vec<NewMessage>) -> Vec<Result<Appended>> {
+        // What has to be known before ids are drawn, so that the order of ids is the order given.
+        let mut indexes: HashMap<RoomId, Result<Arc<RoomIndex>>> = HashMap::new();
+        for new in &batch {
+            if let Entry::Vacant(first) = indexes.entry(new.room) {
+                first.insert(self.index_for_writes(new.room).await);
+            }
+            if let Some(cause) = new.reply_to.filter(|cause| !self.clock.is_past(*cause)) {
+                // Reading it moves the clock past it, if it exists.
+                let _ = self.message(new.room, cause).await;
+            }
+        }
+        let attempts = batch.into_iter().map(|new| {
+            let index = indexes.get(&new.room).cloned().unwrap_or(Err(Error::NotFound))?;
+            let hash = match &new.nonce {
+                Some(nonce) => attempt_hash(new.author.id, new.room, nonce.as_str().as_bytes(), &new.body),
+                None => rand::random(),
+            };
+            let begun = self.begin();
+            Ok(Attempt {
+                id: self.clock.next(hash),
+                new,
+                hash,
+                index,
+                begun,
+            })
+        });
+        let attempts: Vec<Result<Attempt>> = attempts.collect();
+        join_all(attempts.into_iter().map(|attempt| async {
+            let attempt = attempt?;
+            let looked = (attempt.new.room, Arc::clone(&attempt.index));
+            let result = self.append_one(attempt).await;
+            if looked.1.wrote(self.clock.now()) {
+                let store = Arc::clone(self);
+                tokio::spawn(async move { store.look_at_buckets(looked.0, &looked.1).await });
+            }
+            result
+        }))
+        .await
+    }
+
+    async fn append_one(&self, attempt: Attempt) -> Result<Appended> {
+        if attempt.new.retry
+            && let Some(nonce) = &attempt.new.nonce
+            && let Some(earlier) = self.earlier(&attempt.new, nonce).await?
+        {
+            return self.repeat(attempt, earlier).await;
+        }
+        let Attempt {
+            new, index, id, begun, ..
+        } = attempt;
+        let bucket = index.place(id);
+        self.insert(&new, id, bucket, &index).await?;
+        self.totals.message();
+        let late = if self.is_late(begun) {
+            Some(self.announce_late(new.room, id, &index).await?)
+        } else {
+            None
+        };
+        let message = fresh(id, new);
+        Ok(Appended {
+            message,
+            fresh: true,
+            late,
+        })
+    }
+
+    /// Writes the message, what its nonce was used for, and, once an hour, that the room spoke.
+    async fn insert(&self, new: &NewMessage, id: EventId, bucket: u64, index: &RoomIndex) -> Result<()> {
+        let (stored, noted, spoke) = tokio::join!(
+            self.insert_message(new, id, start(bucket)),
+            self.note_send(new, id, start(bucket)),
+            self.note_hour(new.room, id, bucket, index),
+        );
+        if let Err(error) = spoke {
+            // Only the search by id alone depends on it.
+            tracing::debug!(%error, room = %new.room, "the room's hour can't be noted");
+        }
+        match (stored, noted) {
+            (Ok(()), Ok(())) => Ok(()),
+            // It is stored, but a retry would not find it: nobody may call it refused.
+            (Ok(()), Err(error)) => Err(after_a_write(error)),
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    async fn insert_message(&self, new: &NewMessage, id: EventId, bucket: i64) -> Result<()> {
+        let mentions = (!new.mentions.is_empty()).then(|| mentions_blob(&new.mentions));
+        let values = (
+            cql(new.room.as_bytes()),
+            bucket,
+            cql(id.as_bytes()),
+            cql(new.author.id.as_bytes()),
+            new.author.name.as_str(),
+            new.body.as_str(),
+            MaybeUnset::from_option(new.reply_to.map(|id| cql(id.as_bytes()))),
+            MaybeUnset::from_option(mentions),
+            MaybeUnset::from_option(new.nonce.as_ref().map(Nonce::as_str)),
+        );
+        self.cql.write(&self.cql.statements.message_insert, values).await
+    }
+
+    async fn note_send(&self, new: &NewMessage, id: EventId, bucket: i64) -> Result<()> {
+        let Some(nonce) = &new.nonce else { return Ok(()) };
+        let values = (
+            cql(new.author.id.as_bytes()),
+            nonce.as_str(),
+            cql(new.room.as_bytes()),
+            bucket,
+            cql(id.as_bytes()),
+            stamp::micros(id),
+        );
+        self.cql.write(&self.cql.statements.send_insert, values).await
+    }
+
+    async fn note_hour(&self, room: RoomId, id: EventId, bucket: u64, index: &RoomIndex) -> Result<()> {
+        let hour = hour_of(id);
+        if index.is_news(hour, bucket) {
+            let values = (start(hour), shard_of(room), cql(room.as_bytes()), start(bucket));
+            self.cql.write(&self.cql.statements.hour_insert, values).await?;
+            index.noted(hour, bucket);
+        }
+        Ok(())
+    }
+
+    /// What the author used the nonce for within a day.
+    async fn earlier(&self, new: &NewMessage, nonce: &Nonce) -> Result<Option<Earlier>> {
+        let values = (cql(new.author.id.as_bytes()), nonce.as_str());
+        let found: Option<(Uuid, i64, Uuid)> = self.cql.first(&self.cql.statements.send_one, values).await?;
+        let earlier = found.map(|(room, bucket, id)| Earlier {
+            room,
+            bucket,
+            id: super::rows::event_id(id),
+        });
+        // The row may outlive its day a little, as the servers' clocks have it.
+        Ok(earlier.filter(|earlier| self.clock.now().since(earlier.id.timestamp()) < limits::NONCE_KEPT))
+    }
+
+    /// Gives an earlier attempt its message, whether it had landed or not.
+    async fn repeat(&self, attempt: Attempt, earlier: Earlier) -> Result<Appended> {
+        let Attempt { new, hash, index, .. } = attempt;
+        // The body may have been edited since, so it is the hash in the id that tells what the first attempt said.
+        if earlier.room != cql(new.room.as_bytes()) || earlier.id.attempt_hash() != hash & HASH {
+            return Err(Error::NonceReused);
+        }
+        self.clock.observe(earlier.id);
+        let room = new.room;
+        let bucket = u64::try_from(earlier.bucket).unwrap_or_default();
+        self.insert_message(&new, earlier.id, earlier.bucket).await?;
+        // It may have been edited or deleted since it landed for the first time.
+        let stored = self.message_in(room, bucket, earlier.id).await.map_err(after_a_write)?;
+        let message = stored.unwrap_or_else(|| fresh(earlier.id, new));
+        let late = if self.clock.now().since(earlier.id.timestamp()) > self.late_after {
+            Some(self.announce_late(room, earlier.id, &index).await?)
+        } else {
+            None
+        };
+        Ok(Appended {
+            message,
+            fresh: false,
+            late,
+        })
+    }
+
+    /// Writes a late event for a message, until one is on time.
+    async fn announce_late(&self, room: RoomId, message: EventId, index: &RoomIndex) -> Result<EventId> {
+        self.cql.counters.late.fetch_add(1, Ordering::Relaxed);
+        for _ in 0..LATE_TRIES {
+            let begun = self.begin();
+            let id = self.clock.next(rand::random());
+            let values = (
+                cql(room.as_bytes()),
+                start(index.place(id)),
+                cql(id.as_bytes()),
+                "late",
+                cql(message.as_bytes()),
+                MaybeUnset::<Uuid>::Unset,
+                MaybeUnset::<Vec<u8>>::Unset,
+                MaybeUnset::<String>::Unset,
+                stamp::micros(id),
+            );
+            let written = self.cql.write(&self.cql.statements.event_insert, values).await;
+            written.map_err(after_a_write)?;
+            if begun.monotonic.elapsed().max(self.clock.now().since(begun.wall)) <= limits::LATE_AFTER {
+                return Ok(id);
+            }
+        }
+        Err(Error::UnknownOutcome(
+            "the store is so slow that the message was stored without being announced".into(),
+        ))
+    }
+}
+
+/// The bits of a hash that an id keeps.
+const HASH: u64 = (1 << 62) - 1;
+/// Partitions over which the rooms of one hour are spread.
+pub(super) const HOUR_SHARDS: i32 = 8;
+
+/// The hour of an id, counted from 1970.
+pub(super) const fn hour_of(id: EventId) -> u64 {
+    id.timestamp().millis() / 3_600_000
+}
+
+/// The partition of a room within an hour.
+pub(super) fn shard_of(room: RoomId) -> i32 {
+    i32::from(room.as_bytes()[15]) % HOUR_SHARDS
+}
+
+fn fresh(id: EventId, new: NewMessage) -> Message {
+    Message {
+        room: new.room,
+        id,
+        author: new.author,
+        body: new.body,
+        reply_to: new.reply_to,
+        mentions: new.mentions,
+        edited_at: None,
+        deleted_at: None,
+        last_event: None,
+    }
+}
