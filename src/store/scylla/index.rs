@@ -223,7 +223,8 @@ impl ScyllaStore {
         let before = before.filter(|before| before.bucket == bucket);
         let up_to = EventId::floor_of(now);
         let from = before.map_or(super::rows::BEGINNING, |before| before.up_to);
-        let values = (cql(room.as_bytes()), start(bucket), cql(from.as_bytes()));
+        let key = (cql(room.as_bytes()), start(bucket));
+        let values = (key.0, key.1, cql(from.as_bytes()), cql(up_to.as_bytes()));
         let found: Option<(i64,)> = self.cql.first(&self.cql.statements.message_count, values).await?;
         let added = found.map_or(0, |(count,)| u64::try_from(count).unwrap_or_default());
         let at = Moment {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::ScyllaStore;
 use super::listing::LOOKUPS_AT_ONCE;
 use super::rows::{
-    MemberColumns, MemberRow, NO_ROLE, cql, event_id, limit, member, members, name, room_id, time, timestamp, user_id,
+    MemberColumns, MemberRow, cql, event_id, limit, member, members, name, room_id, time, timestamp, user_id,
 };
 use super::session::after_a_write;
 use super::stamp;
@@ -36,14 +36,16 @@ impl ScyllaStore {
         Ok(found.map_or((false, None), |(banned, stamp)| (banned.unwrap_or_default(), stamp)))
     }
 
-    async fn set_role(&self, room: RoomId, row: &MemberRow, role: Option<Role>) -> Result<()> {
-        let values = (
-            stamp::above(row.stamp, self.clock.now()),
-            role.map_or(NO_ROLE, Role::as_str),
-            cql(room.as_bytes()),
-            cql(row.user.as_bytes()),
-        );
+    async fn write_role(&self, room: RoomId, row: &MemberRow, role: Role) -> Result<()> {
+        let stamp = stamp::above(row.role_stamp, self.clock.now());
+        let values = (stamp, role.as_str(), cql(room.as_bytes()), cql(row.user.as_bytes()));
         self.cql.write(&self.cql.statements.member_set_role, values).await
+    }
+
+    async fn write_end(&self, room: RoomId, row: &MemberRow) -> Result<()> {
+        let stamp = stamp::above(row.ended_stamp, self.clock.now());
+        let values = (stamp, cql(room.as_bytes()), cql(row.user.as_bytes()));
+        self.cql.write(&self.cql.statements.member_end, values).await
     }
 
     /// Writes a new member: the lists first, then the row that counts.
@@ -89,7 +91,7 @@ impl ScyllaStore {
                 .filter(|row| row.role.is_some() && row.user != leaver)
                 .min_by_key(|row| (row.role < Some(Role::Moderator), row.joined_at, row.user));
             let Some(heir) = heir else { return Ok(None) };
-            self.set_role(room, heir, Some(Role::Owner)).await?;
+            self.write_role(room, heir, Role::Owner).await?;
             // They may have gone at the same moment on another node.
             let now = self.member_row(room, heir.user).await.map_err(after_a_write)?;
             if now.is_some_and(|now| now.role == Some(Role::Owner)) {
@@ -272,13 +274,13 @@ impl RoomStore for ScyllaStore {
             return Ok(());
         }
         if let Some(row) = row.filter(|row| row.role.is_some()) {
-            return self.set_role(room, &row, Some(role)).await;
+            return self.write_role(room, &row, role).await;
         }
         let person = self.find_user(user).await?.ok_or(Error::NotFound)?;
         if let Some(id) = read {
             self.put_marker(room, user, id).await?;
         }
-        let before = row.and_then(|row| row.stamp);
+        let before = row.and_then(|row| row.role_stamp.max(row.ended_stamp));
         self.enrol(room, (user, &person.name), role, at, before)
             .await
             .map_err(after_a_write)?;
@@ -286,9 +288,14 @@ impl RoomStore for ScyllaStore {
         if self.ban_row(room, user).await.map_err(after_a_write)?.0
             && let Some(row) = self.member_row(room, user).await.map_err(after_a_write)?
         {
-            self.set_role(room, &row, None).await.map_err(after_a_write)?;
+            self.write_end(room, &row).await.map_err(after_a_write)?;
         }
         Ok(())
+    }
+
+    async fn set_role(&self, room: RoomId, user: UserId, role: Role) -> Result<()> {
+        let row = self.member_row(room, user).await?.filter(|row| row.role.is_some());
+        self.write_role(room, &row.ok_or(Error::NotFound)?, role).await
     }
 
     async fn end_member(&self, room: RoomId, user: UserId) -> Result<Option<UserId>> {
@@ -301,7 +308,7 @@ impl RoomStore for ScyllaStore {
         } else {
             None
         };
-        let ended = self.set_role(room, &row, None).await;
+        let ended = self.write_end(room, &row).await;
         ended.map_err(|error| if heir.is_some() { after_a_write(error) } else { error })?;
         Ok(heir)
     }
@@ -311,8 +318,8 @@ impl RoomStore for ScyllaStore {
         let is_in = |row: &MemberRow| row.role.is_some();
         let (giver, taker) = (giver.filter(is_in), taker.filter(is_in));
         let (giver, taker) = (giver.ok_or(Error::NotFound)?, taker.ok_or(Error::NotFound)?);
-        self.set_role(room, &taker, Some(Role::Owner)).await?;
-        self.set_role(room, &giver, Some(Role::Moderator))
+        self.write_role(room, &taker, Role::Owner).await?;
+        self.write_role(room, &giver, Role::Moderator)
             .await
             .map_err(after_a_write)
     }
@@ -357,9 +364,8 @@ impl RoomStore for ScyllaStore {
 
     async fn member_count(&self, room: RoomId) -> Result<u64> {
         let values = (cql(room.as_bytes()),);
-        let roles: Vec<(Option<String>,)> = self.cql.rows(&self.cql.statements.member_roles, values).await?;
-        let present = |role: &Option<String>| role.as_deref().is_some_and(|role| role != NO_ROLE);
-        Ok(roles.iter().filter(|(role,)| present(role)).count() as u64)
+        let ends: Vec<(Option<bool>,)> = self.cql.rows(&self.cql.statements.member_ends, values).await?;
+        Ok(ends.iter().filter(|(ended,)| *ended == Some(false)).count() as u64)
     }
 
     async fn rooms_of(&self, user: UserId) -> Result<Vec<Membership>> {

@@ -34,7 +34,7 @@ use async_trait::async_trait;
 
 pub use buckets::BucketLimits;
 pub use migrate::{Migrated, OpenError, migrate};
-pub use options::{OptionsError, ScyllaOptions, Tls};
+pub use options::{OptionsError, ScyllaOptions};
 pub use session::{Counters, LatencyHook, StatementKind};
 
 use super::{Error, Result, Store, Totals};

@@ -1,6 +1,9 @@
 //! The address of a cluster, as people write it, and what it means.
 
 use std::fmt;
+use std::path::PathBuf;
+
+use crate::config::{CqlAddress, TlsFiles};
 
 /// Where the cluster is, and how to reach it.
 #[derive(Clone, PartialEq, Eq)]
@@ -15,15 +18,8 @@ pub struct ScyllaOptions {
     pub datacenter: Option<String>,
     /// Copies that `migrate` gives a keyspace that it makes; three, or as many as there are nodes, if nothing is said.
     pub replication: Option<u8>,
-    /// TLS, with the file of the certificate authority if it is not the system's.
-    pub tls: Option<Tls>,
-}
-
-/// How TLS is done.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Tls {
-    /// A PEM file of authorities to believe; the system's without it.
-    pub ca: Option<String>,
+    /// Whether the connection is encrypted, and with what.
+    pub tls: Option<TlsFiles>,
 }
 
 /// What is wrong with an address.
@@ -50,6 +46,9 @@ pub enum OptionsError {
     /// A percent sign that stands for nothing.
     #[error("the user or password in the store's address is not percent-encoded UTF-8")]
     Encoding,
+    /// The password's file can't be read.
+    #[error("the CQL password's file {0} can't be read: {1}")]
+    PasswordFile(PathBuf, String),
     /// An option that does not exist.
     #[error("the store's address has the unknown option \"{0}\": there are datacenter, replication, tls and tls_ca")]
     Unknown(String),
@@ -104,6 +103,36 @@ impl ScyllaOptions {
         Ok(options)
     }
 
+    /// The options that the configuration holds. Reads the password's file, so it blocks on the disk.
+    ///
+    /// # Errors
+    /// [`OptionsError::PasswordFile`], [`OptionsError::Password`].
+    pub fn of(address: &CqlAddress) -> Result<Self, OptionsError> {
+        let login = &address.credentials;
+        let password = match (&login.password, &login.password_file) {
+            (Some(password), _) => Some(password.reveal().to_owned()),
+            (None, Some(file)) => {
+                let text = std::fs::read_to_string(file)
+                    .map_err(|error| OptionsError::PasswordFile(file.clone(), error.to_string()))?;
+                Some(text.lines().next().unwrap_or_default().to_owned())
+            }
+            (None, None) => None,
+        };
+        let credentials = match (login.user.clone(), password) {
+            (Some(user), Some(password)) => Some((user, password)),
+            (None, None) => None,
+            _ => return Err(OptionsError::Password),
+        };
+        Ok(Self {
+            nodes: address.servers.iter().map(ToString::to_string).collect(),
+            keyspace: address.keyspace.clone(),
+            credentials,
+            datacenter: address.datacenter.clone(),
+            replication: address.replication,
+            tls: address.tls.clone(),
+        })
+    }
+
     fn set(&mut self, name: &str, value: &str) -> Result<(), OptionsError> {
         let wrong = |option, expected| OptionsError::Value {
             option,
@@ -127,7 +156,7 @@ impl ScyllaOptions {
             "tls" if value == "false" => self.tls = None,
             "tls" => return Err(wrong("tls", "true or false")),
             "tls_ca" if !value.is_empty() => {
-                let path = decoded(value)?;
+                let path = decoded(value)?.into();
                 self.tls.get_or_insert_default().ca = Some(path);
             }
             "tls_ca" => return Err(wrong("tls_ca", "the path of a PEM file")),
@@ -226,8 +255,9 @@ mod tests {
         assert_eq!(options.replication, Some(3));
         assert_eq!(
             options.tls,
-            Some(Tls {
-                ca: Some("/etc/ca.pem".into())
+            Some(TlsFiles {
+                ca: Some("/etc/ca.pem".into()),
+                certificate: None
             })
         );
         assert_eq!(options.to_string(), "scylla://a.example:9142,b:9042,[::1]:9043/chat_1");

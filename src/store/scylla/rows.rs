@@ -203,25 +203,32 @@ pub(super) struct MemberRow {
     pub(super) role: Option<Role>,
     pub(super) joined_at: Timestamp,
     /// When the role was written, as CQL has it.
-    pub(super) stamp: Option<i64>,
+    pub(super) role_stamp: Option<i64>,
+    /// When it was written that the membership has ended, or has not.
+    pub(super) ended_stamp: Option<i64>,
 }
 
 /// What the statements for members select.
-pub(super) type MemberColumns = (Uuid, Option<String>, Option<CqlTimestamp>, Option<i64>);
+pub(super) type MemberColumns = (
+    Uuid,
+    Option<String>,
+    Option<CqlTimestamp>,
+    Option<bool>,
+    Option<i64>,
+    Option<i64>,
+);
 
-/// The word that stands where a role was.
-pub(super) const NO_ROLE: &str = "none";
-
-pub(super) fn member((user, role, joined_at, stamp): MemberColumns) -> Result<MemberRow> {
-    let role = match role.as_deref() {
-        None | Some(NO_ROLE) => None,
-        Some(word) => Some(Role::parse(word).ok_or_else(|| damaged(format!("the role {word:?}")))?),
-    };
+pub(super) fn member((user, role, joined_at, ended, role_stamp, ended_stamp): MemberColumns) -> Result<MemberRow> {
+    let word = role.filter(|_| ended == Some(false));
+    let role = word
+        .map(|word| Role::parse(&word).ok_or_else(|| damaged(format!("the role {word:?}"))))
+        .transpose()?;
     Ok(MemberRow {
         user: user_id(user),
         role,
         joined_at: joined_at.map(timestamp).unwrap_or_default(),
-        stamp,
+        role_stamp,
+        ended_stamp,
     })
 }
 

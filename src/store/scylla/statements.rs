@@ -60,6 +60,15 @@ macro_rules! room {
     };
 }
 
+macro_rules! member {
+    ($rest:literal) => {
+        concat!(
+            "SELECT user_id, role, joined_at, ended, WRITETIME(role), WRITETIME(ended) FROM members ",
+            $rest
+        )
+    };
+}
+
 macro_rules! user {
     ($rest:literal) => {
         concat!(
@@ -84,7 +93,7 @@ statements! {
     messages_down: Range = message!("id > ? AND id < ? ORDER BY id DESC LIMIT ?");
     messages_up: Range = message!("id > ? AND id < ? ORDER BY id ASC LIMIT ?");
     message_newest: Read = "SELECT id FROM messages WHERE room_id = ? AND bucket = ? ORDER BY id DESC LIMIT 1";
-    message_count: Read = "SELECT count(*) FROM messages WHERE room_id = ? AND bucket = ? AND id > ?";
+    message_count: Read = "SELECT count(*) FROM messages WHERE room_id = ? AND bucket = ? AND id > ? AND id < ?";
     unread_down: Range = "SELECT id, author_id, deleted_at, mentions FROM messages
         WHERE room_id = ? AND bucket = ? AND id > ? AND id < ? ORDER BY id DESC LIMIT ?";
 
@@ -146,14 +155,14 @@ statements! {
     public_list: Read = "SELECT name_key, id, title, listed FROM public_rooms
         WHERE part = ? AND (name_key, id) > (?, ?) LIMIT ?";
 
-    member_put: Write = "INSERT INTO members (room_id, user_id, role, joined_at) VALUES (?, ?, ?, ?)
-        USING TIMESTAMP ?";
+    member_put: Write = "INSERT INTO members (room_id, user_id, role, joined_at, ended)
+        VALUES (?, ?, ?, ?, false) USING TIMESTAMP ?";
     member_set_role: Write = "UPDATE members USING TIMESTAMP ? SET role = ? WHERE room_id = ? AND user_id = ?";
-    member_one: Read = "SELECT user_id, role, joined_at, WRITETIME(role) FROM members WHERE room_id = ? AND user_id = ?";
-    members_in: Read = "SELECT user_id, role, joined_at, WRITETIME(role) FROM members
-        WHERE room_id = ? AND user_id IN ?";
-    members_all: Read = "SELECT user_id, role, joined_at, WRITETIME(role) FROM members WHERE room_id = ?";
-    member_roles: Read = "SELECT role FROM members WHERE room_id = ?";
+    member_end: Write = "UPDATE members USING TIMESTAMP ? SET ended = true WHERE room_id = ? AND user_id = ?";
+    member_one: Read = member!("WHERE room_id = ? AND user_id = ?");
+    members_in: Read = member!("WHERE room_id = ? AND user_id IN ?");
+    members_all: Read = member!("WHERE room_id = ?");
+    member_ends: Read = "SELECT ended FROM members WHERE room_id = ?";
     member_name_add: Write = "INSERT INTO member_names (room_id, name_key, user_id, name) VALUES (?, ?, ?, ?)
         USING TIMESTAMP 1";
     member_name_list: Read = "SELECT name_key, user_id, name FROM member_names

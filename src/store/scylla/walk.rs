@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use futures_util::future::try_join_all;
+
 use super::ScyllaStore;
 use super::buckets::Bucket;
 use super::rows::{MessageRow, cql, limit, messages, start};
@@ -21,6 +23,8 @@ pub(super) enum Direction {
 
 /// Rows asked for at once at most; more are read in further bites.
 const BITE: usize = 1_000;
+/// Buckets looked into at once, where those before were empty.
+const BUCKETS_AT_ONCE: usize = 8;
 
 /// Of two rows of one attempt only one is shown: the one that was edited last, else the one with the lower id; deleted
 /// if either is. The order of the others stays. A nonce that is used again after a day is another attempt.
@@ -84,19 +88,28 @@ impl ScyllaStore {
             buckets.reverse();
         }
         let mut found: Vec<Message> = Vec::new();
-        for (nth, bucket) in buckets.iter().enumerate() {
-            let rows = self.range(room, bucket.start, (from, to), direction, wanted).await?;
+        let (mut read, mut at_once) = (0, 1);
+        while read < buckets.len() {
+            let some = &buckets[read..buckets.len().min(read + at_once)];
+            let looks = some
+                .iter()
+                .map(|bucket| self.range(room, bucket.start, (from, to), direction, wanted));
+            let rows: Vec<Message> = try_join_all(looks).await?.into_iter().flatten().collect();
+            read += some.len();
+            // After a burst, several buckets in a row may be empty.
+            at_once = if rows.is_empty() {
+                (at_once * 2).min(BUCKETS_AT_ONCE)
+            } else {
+                1
+            };
             found.extend(rows);
             match direction {
                 Direction::Down => found.sort_unstable_by_key(|message| std::cmp::Reverse(message.id)),
                 Direction::Up => found.sort_unstable_by_key(|message| message.id),
             }
             hide_repetitions(&mut found);
-            if found.len() >= wanted
-                && buckets
-                    .get(nth + 1)
-                    .is_none_or(|next| is_beyond(&found[wanted - 1], *next, direction))
-            {
+            let next = buckets.get(read);
+            if found.len() >= wanted && next.is_none_or(|next| is_beyond(&found[wanted - 1], *next, direction)) {
                 break;
             }
         }
