@@ -75,7 +75,7 @@ impl Moment {
 pub(super) struct Indexes(Mutex<HashMap<RoomId, Arc<RoomIndex>>>);
 
 impl Indexes {
-    fn of(&self, room: RoomId) -> Arc<RoomIndex> {
+    pub(super) fn of(&self, room: RoomId) -> Arc<RoomIndex> {
         let mut rooms = self.0.lock();
         if let Some(known) = rooms.get(&room) {
             return Arc::clone(known);
@@ -103,6 +103,12 @@ impl Indexes {
 }
 
 impl RoomIndex {
+    /// Whether the look that a first message sets off is over.
+    #[cfg(test)]
+    pub(super) fn is_looked_at(&self) -> bool {
+        self.state.lock().counted.is_some() && self.looking.try_lock().is_ok()
+    }
+
     fn age(&self, now: Timestamp) -> Option<Duration> {
         self.state.lock().read.map(|read| read.age(now))
     }

@@ -7,9 +7,11 @@
 
 mod accounts;
 mod append;
+mod archive;
 mod audit;
 mod buckets;
 mod changes;
+mod fill;
 mod index;
 mod listing;
 mod members;

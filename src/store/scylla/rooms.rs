@@ -73,6 +73,21 @@ impl ScyllaStore {
         Err(Error::NameTaken)
     }
 
+    /// Gives an imported room its name, or notes that a direct conversation was made.
+    pub(super) async fn claim_imported(&self, room: &Room) -> Result<()> {
+        if room.name.is_some() {
+            return match self.claim_room_name(room).await? {
+                true => Ok(()),
+                false => Err(Error::NameTaken),
+            };
+        }
+        let values = (direct_key(room.id), cql(room.id.as_bytes()));
+        self.cql
+            .lwt(&self.cql.statements.room_name_claim, values)
+            .await
+            .map(drop)
+    }
+
     /// Gives the room its name; false if another room that is not deleted has it.
     pub(super) async fn claim_room_name(&self, room: &Room) -> Result<bool> {
         let Some(key) = room.name.as_ref().map(Name::key) else {

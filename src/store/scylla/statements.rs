@@ -84,6 +84,10 @@ statements! {
     message_insert: Write = "INSERT INTO messages
         (room_id, bucket, id, author_id, author_name, body, reply_to, mentions, nonce)
         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP 1";
+    message_restore: Write = "INSERT INTO messages
+        (room_id, bucket, id, author_id, author_name, body, reply_to, mentions, nonce, edited_at, deleted_at, last_event)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
+    message_nonce: Read = "SELECT author_id, nonce FROM messages WHERE room_id = ? AND bucket = ? AND id = ?";
     message_edit: Write = "UPDATE messages USING TIMESTAMP ? SET body = ?, mentions = ?, edited_at = ?, last_event = ?
         WHERE room_id = ? AND bucket = ? AND id = ?";
     message_delete: Write = "UPDATE messages USING TIMESTAMP ? SET body = ?, mentions = ?, deleted_at = ?, last_event = ?
@@ -102,6 +106,8 @@ statements! {
     event_empty: Write = "UPDATE room_events USING TIMESTAMP ? SET body = ?, mentions = ?
         WHERE room_id = ? AND bucket = ? AND id = ?";
     events_up: Range = "SELECT id, kind, message_id, mentions, body FROM room_events
+        WHERE room_id = ? AND bucket = ? AND id > ? ORDER BY id ASC LIMIT ?";
+    events_whole: Read = "SELECT id, kind, message_id, by_id, mentions, body FROM room_events
         WHERE room_id = ? AND bucket = ? AND id > ? ORDER BY id ASC LIMIT ?";
     event_newest: Read = "SELECT id FROM room_events WHERE room_id = ? AND bucket = ? AND id > ?
         ORDER BY id DESC LIMIT 1";
@@ -123,6 +129,8 @@ statements! {
     user_insert: Write = "INSERT INTO users (id, name, password_hash, superuser, disabled, created_at)
         VALUES (?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
     user_one: Read = user!("WHERE id = ?");
+    all_users: Read = "SELECT id FROM users";
+    any_user: Read = "SELECT id FROM users LIMIT 1";
     user_hash: Read = "SELECT name, password_hash, WRITETIME(password_hash) FROM users WHERE id = ?";
     user_flags: Read = "SELECT name, WRITETIME(superuser), WRITETIME(disabled) FROM users WHERE id = ?";
     user_set_hash: Write = "UPDATE users USING TIMESTAMP ? SET password_hash = ? WHERE id = ?";
@@ -139,6 +147,7 @@ statements! {
         (id, name, title, kind, pair_low, pair_high, created_at, archived, deleted)
         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
     room_one: Read = room!("WHERE id = ?");
+    all_rooms: Read = "SELECT id FROM rooms";
     room_set_title: Write = "UPDATE rooms USING TIMESTAMP ? SET title = ? WHERE id = ?";
     room_set_kind: Write = "UPDATE rooms USING TIMESTAMP ? SET kind = ? WHERE id = ?";
     room_set_archived: Write = "UPDATE rooms USING TIMESTAMP ? SET archived = ? WHERE id = ?";

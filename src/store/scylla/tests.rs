@@ -124,6 +124,13 @@ impl Node {
         self.store.append(vec![new]).await.remove(0).unwrap()
     }
 
+    /// Waits until the look at the buckets that a first message sets off is over.
+    pub(super) async fn looked(&self) {
+        while !self.store.indexes.of(self.room).is_looked_at() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    }
+
     pub(super) async fn say(&self, body: &str) -> Message {
         self.append(self.says(body)).await.message
     }

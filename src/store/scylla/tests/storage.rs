@@ -189,6 +189,7 @@ async fn a_burst_far_above_the_limit_is_split_and_read_right() {
 async fn a_node_that_has_not_seen_a_start_misplaces_nothing_that_readers_miss() {
     let Some(node) = Node::plain().await else { return };
     let before = node.say("before the start").await;
+    node.looked().await;
     // A start comes into force that this node has not read.
     let at = SystemTime.now().millis() - 5;
     let values = (cql(node.room.as_bytes()), start(at), cql(&[0; 16]));
