@@ -52,7 +52,7 @@ pub fn start(format: LogFormat, filter: &str) -> Result<(), Error> {
 }
 
 /// What logs a line for whatever a client sends, such as a malformed cookie: only its errors are logged unless asked for.
-const QUIET: [&str; 2] = ["tower_sessions", "tower_sessions_core"];
+const QUIET: [&str; 3] = ["async_nats", "tower_sessions", "tower_sessions_core"];
 
 /// The filter with the noisy targets turned down, each unless the filter names it itself.
 fn with_quiet(filter: &str) -> String {
@@ -92,11 +92,14 @@ mod tests {
     fn what_clients_can_flood_is_quiet_unless_asked_for() {
         assert_eq!(
             with_quiet("info"),
-            "info,tower_sessions=error,tower_sessions_core=error"
+            "info,async_nats=error,tower_sessions=error,tower_sessions_core=error"
         );
         assert_eq!(with_quiet("off"), "off");
         let asked = "warn,tower_sessions_core=debug";
-        assert_eq!(with_quiet(asked), format!("{asked},tower_sessions=error"));
+        assert_eq!(
+            with_quiet(asked),
+            format!("{asked},async_nats=error,tower_sessions=error")
+        );
         assert!(
             EnvFilter::builder()
                 .parse(with_quiet("info,natter::store=debug"))

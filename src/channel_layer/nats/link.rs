@@ -281,6 +281,7 @@ async fn connect_once(options: &NatsOptions, signals: &Arc<Signals>) -> std::res
         .map(parse)
         .collect::<std::result::Result<Vec<_>, _>>()?;
     let signals = Arc::clone(signals);
+    let first = AtomicBool::new(true);
     let mut client = log_in(ConnectOptions::new(), &options.login)
         .await?
         .name(&options.name)
@@ -291,9 +292,9 @@ async fn connect_once(options: &NatsOptions, signals: &Arc<Signals>) -> std::res
         .client_capacity(limits::LAYER_COMMANDS_MAX)
         .subscription_capacity(options.subscription_capacity)
         .skip_subject_validation(true)
-        .reconnect_delay_callback(|attempt| {
-            // The client also counts the first attempt of all, which has nothing to wait for.
-            if attempt <= 1 {
+        .reconnect_delay_callback(move |attempt| {
+            // The very first attempt has nothing to wait for; nodes that lose a server all do so at once.
+            if first.swap(false, Ordering::Relaxed) {
                 Duration::ZERO
             } else {
                 reconnect_delay(attempt)
