@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
 use super::identity::Identity;
+use super::outbox::Outbox;
 use super::outlet::{Outlet, Taken};
 use super::signals::Signals;
 use super::traffic::Traffic;
@@ -28,29 +29,6 @@ use crate::wire::farewell::LastWords;
 
 /// Part of the outbox that room events may fill; the rest is for answers.
 const EVENT_BYTES_MAX: usize = limits::OUTBOX_BYTES_MAX - limits::ANSWER_BYTES_RESERVED;
-
-#[derive(Debug, Default)]
-struct Outbox {
-    queue: VecDeque<Bytes>,
-    bytes: usize,
-    behind: Vec<(RoomId, u64)>,
-    /// Why it ends, once that is decided; the first reason stays.
-    ended: Option<CloseCode>,
-    dead: bool,
-    /// Nothing is written any more but last words.
-    silent: bool,
-    /// Answers are complete and the socket is to be closed once they are written.
-    closing: bool,
-    /// An inbox notice did not fit: the client is told to look again when there is room.
-    notices_lost: bool,
-}
-
-impl Outbox {
-    /// Whether nothing is taken any more.
-    const fn refuses(&self) -> bool {
-        self.dead || self.closing || self.silent
-    }
-}
 
 /// The writing end of one connection.
 #[derive(Debug)]

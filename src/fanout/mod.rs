@@ -5,7 +5,8 @@
 
 mod identity;
 pub mod link;
-pub mod outlet;
+mod outbox;
+mod outlet;
 pub mod registry;
 mod signals;
 pub mod traffic;

@@ -7,6 +7,7 @@
 mod telling;
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, Weak};
 
 use async_trait::async_trait;
@@ -72,6 +73,8 @@ pub struct Hub {
     /// The other nodes; none for a server that runs alone.
     cluster: Option<Arc<Cluster>>,
     rules: OnceLock<Weak<Directory>>,
+    /// Notices were dropped while the node could not deliver.
+    notices_dropped: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Hub {
@@ -113,6 +116,7 @@ impl Hub {
             counters: Counters::default(),
             cluster,
             rules: OnceLock::new(),
+            notices_dropped: Arc::default(),
         })
     }
 

@@ -3,6 +3,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod holding;
+mod redis;
+mod revocation;
 mod world;
 
 use std::sync::atomic::Ordering;

@@ -11,12 +11,13 @@ use bytes::Bytes;
 use http::Method;
 use natter::channel_layer::local::LocalHub;
 use natter::channel_layer::{self, ChannelLayer, Class, Incoming};
-use natter::client::{Session, Target};
+use natter::client::{Answer, Session, Target};
 use natter::config::Registration;
 use natter::conn::{self, Gate};
 use natter::control_log::ControlLog;
 use natter::control_log::lease::DeliveryLease;
 use natter::control_log::local::LocalControlLog;
+use natter::control_log::redis::RedisControlLog;
 use natter::fanout::Registry;
 use natter::http::{self as web, Gauges, Http, Settings, Stats};
 use natter::listen::Listener;
@@ -37,13 +38,16 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use crate::common::{Open, PASSWORD, Sock};
+use crate::redis::{Redis, Way};
 
 /// What the nodes share.
 pub struct World {
     pub store: Arc<SqliteStore>,
-    sessions: SqliteSessions,
+    pub sessions: SqliteSessions,
     presence: LocalPresence,
     log: LocalControlLog,
+    /// Holds the control log instead.
+    pub redis: Option<Redis>,
     layer: LocalHub,
     _folder: TempDir,
 }
@@ -54,6 +58,8 @@ pub struct Node {
     pub cluster: Arc<Cluster>,
     pub layer: Arc<Lossy>,
     pub lease: DeliveryLease,
+    /// Its way to Redis, where the control log is there.
+    pub way: Option<Way>,
     boot: BootId,
     address: SocketAddr,
     token: Token,
@@ -130,9 +136,16 @@ impl World {
             sessions: SqliteSessions::open(&folder.path().join("sessions.db"), clock).expect("sessions"),
             presence: LocalPresence::new(),
             log: LocalControlLog::new(),
+            redis: None,
             layer: LocalHub::new(),
             _folder: folder,
         }
+    }
+
+    /// The same, with the control log in a Redis of its own; `None`, said loudly, where there is no Redis.
+    pub async fn on_redis() -> Option<Self> {
+        let redis = Some(Redis::start().await?);
+        Some(Self { redis, ..Self::new() })
     }
 
     /// So many nodes, which have heard each other.
@@ -160,6 +173,16 @@ impl World {
         });
         let clock: Arc<dyn WallClock> = Arc::new(SystemTime);
         let lease = DeliveryLease::of(boot);
+        let (log, way): (Arc<dyn ControlLog>, _) = match &self.redis {
+            None => (Arc::new(self.log.clone()), None),
+            Some(redis) => {
+                let way = redis.way().await;
+                (
+                    Arc::new(RedisControlLog::new(way.link.clone(), lease.clone())),
+                    Some(way),
+                )
+            }
+        };
         let cluster = Cluster::new(Neighbours {
             boot,
             layer: layer.clone(),
@@ -180,7 +203,7 @@ impl World {
         );
         let directory = Arc::new(Directory::new(Seams {
             store: store.clone(),
-            control_log: Arc::new(self.log.clone()),
+            control_log: log.clone(),
             sessions: Arc::new(self.sessions.clone()),
             presence: presence.clone(),
             live: Arc::new(LiveHub(hub.clone())),
@@ -211,7 +234,7 @@ impl World {
                 session_life: Duration::from_secs(3600),
             },
         });
-        let position = self.log.attach(boot).await.expect("a position");
+        let position = log.attach(boot).await.expect("a position");
         let token = Token::new();
         let listener = Listener::bind(([127, 0, 0, 1], 0).into()).expect("an address");
         let address = listener.address();
@@ -223,13 +246,7 @@ impl World {
             token.clone(),
             Tasks::new("connections"),
         );
-        let reading = tokio::spawn(conn::enforce(
-            gate.clone(),
-            Arc::new(self.log.clone()),
-            lease.clone(),
-            boot,
-            position,
-        ));
+        let reading = tokio::spawn(conn::enforce(gate.clone(), log, lease.clone(), boot, position));
         let tasks = vec![
             tokio::spawn(serving),
             tokio::spawn(conn::sweep(gate)),
@@ -237,6 +254,7 @@ impl World {
         ];
         Node {
             lease,
+            way,
             hub,
             cluster,
             layer,
@@ -280,13 +298,26 @@ impl Node {
         socket
     }
 
+    /// Waits until it may deliver, or may not.
+    pub async fn delivers(&self, delivers: bool) {
+        crate::common::within("the delivery lease", async {
+            while self.lease.may_write() != delivers {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    }
+
+    /// Sends a request.
+    pub async fn ask(&self, method: Method, path: &str, user: &Session, body: Option<Value>) -> Answer {
+        let target = Target::at(self.address);
+        let answer = target.request(method, path, Some(&user.cookie), body.as_ref()).await;
+        answer.expect("an answer")
+    }
+
     /// Sends a request that must succeed.
     pub async fn done(&self, method: Method, path: &str, user: &Session, body: Option<Value>) -> Value {
-        let target = Target::at(self.address);
-        let answer = target
-            .request(method.clone(), path, Some(&user.cookie), body.as_ref())
-            .await
-            .expect("an answer");
+        let answer = self.ask(method.clone(), path, user, body).await;
         assert!(answer.status.is_success(), "{method} {path}: {answer:?}");
         serde_json::from_str(&answer.body).unwrap_or_default()
     }

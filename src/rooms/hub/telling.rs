@@ -1,13 +1,14 @@
 //! What concerns people and other nodes rather than one room: the machine of doubt, notices, who is online.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::Hub;
 use crate::channel_layer::{self, Class};
-use crate::fanout::{Link, Outlet};
+use crate::fanout::{Link, Outlet, Registry};
 use crate::model::{Author, BootId, ConnectionId, RoomId, Timestamp, UserId};
 use crate::rooms::actor::Command;
 use crate::rooms::cluster::Passing;
@@ -83,10 +84,7 @@ impl Hub {
 
     /// Notices may have been lost on the way between nodes: clients look again.
     pub(in crate::rooms) fn notices_lost(&self) {
-        let frame = text_frame(br#"{"type":"inbox","what":"resync"}"#);
-        for link in self.registry.all().iter().filter(|link| !link.identity().one_room) {
-            link.notice(&frame);
-        }
+        tell_to_look_again(&self.registry);
     }
 
     /// Tells the other person of each active direct conversation that this one came online or went offline.
@@ -132,7 +130,7 @@ impl Hub {
             return;
         }
         let frame = text_frame(&notice.to_json());
-        tell_links(&links, &frame, wanted);
+        self.tell_links(&links, &frame, wanted);
         if let Some(cluster) = &self.cluster {
             let passing = envelope::Passing::Notice {
                 user,
@@ -145,7 +143,7 @@ impl Hub {
 
     /// Hands a notice to the user's `/ws` connections of this node.
     pub(in crate::rooms) fn notice_here(&self, user: UserId, frame: &Bytes, wanted: impl Fn(ConnectionId) -> bool) {
-        tell_links(&self.registry.of_user(user), frame, wanted);
+        self.tell_links(&self.registry.of_user(user), frame, wanted);
     }
 
     /// A notice came from another node.
@@ -172,6 +170,24 @@ impl Hub {
         });
     }
 
+    /// While the node may not deliver, notices are dropped; afterwards everybody is told to look again.
+    fn tell_links(&self, links: &[Arc<Link>], frame: &Bytes, wanted: impl Fn(ConnectionId) -> bool) {
+        let lease = self.cluster.as_ref().map(|cluster| cluster.lease());
+        match lease.filter(|lease| !lease.may_write()) {
+            None => tell_links(links, frame, wanted),
+            Some(lease) if !self.notices_dropped.swap(true, Ordering::AcqRel) => {
+                let (lease, registry) = (lease.clone(), Arc::clone(&self.registry));
+                let dropped = Arc::clone(&self.notices_dropped);
+                tokio::spawn(async move {
+                    lease.released(Instant::now()).await;
+                    dropped.store(false, Ordering::Release);
+                    tell_to_look_again(&registry);
+                });
+            }
+            Some(_) => {}
+        }
+    }
+
     /// Whether somebody is a member of a room. Where that can't be known now, no.
     pub(in crate::rooms) async fn may_read(&self, room: RoomId, user: UserId) -> bool {
         let Some(rules) = self.rules() else { return true };
@@ -191,5 +207,13 @@ fn tell_links(links: &[Arc<Link>], frame: &Bytes, wanted: impl Fn(ConnectionId) 
         .filter(|link| !link.identity().one_room && wanted(link.connection()))
     {
         link.notice(frame);
+    }
+}
+
+/// Tells every `/ws` connection that notices were lost.
+fn tell_to_look_again(registry: &Registry) {
+    let frame = text_frame(br#"{"type":"inbox","what":"resync"}"#);
+    for link in registry.all().iter().filter(|link| !link.identity().one_room) {
+        link.notice(&frame);
     }
 }
