@@ -350,3 +350,8 @@ pub const REPAIR_PAGE: usize = 500;
 /// How often an active room of a cluster compares who is there with what its members were told: a node that died takes
 /// its people along without a word.
 pub const ROSTER_INTERVAL: Duration = Duration::from_secs(4);
+/// Changes that a room keeps of messages that have not arrived from another node yet; beyond it those of the oldest are
+/// forgotten, and the next read of the store shows them.
+pub const CHANGES_AHEAD_MAX: usize = 1_024;
+/// Notices of other nodes whose readers are looked up at the same time; for one more, the user's clients look again.
+pub const NOTICE_CHECKS_AT_ONCE: usize = 256;

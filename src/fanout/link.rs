@@ -5,6 +5,8 @@
 //! at most `limits::OUTBOX_BYTES_MAX` bytes beyond the kernel's buffer (G5); bytes in the queue are shared slices of
 //! what every other slow member holds too.
 
+mod hand_over;
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
@@ -23,7 +25,7 @@ use super::outlet::{Outlet, Taken};
 use super::signals::Signals;
 use super::traffic::Traffic;
 use crate::limits;
-use crate::model::{Author, ConnectionId, RoomId, Timestamp};
+use crate::model::{RoomId, Timestamp};
 use crate::wire::close::CloseCode;
 use crate::wire::farewell::LastWords;
 
@@ -364,68 +366,5 @@ impl Link {
     /// As the socket has it; `WouldBlock` if nothing is there.
     pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.stream.try_read(buffer)
-    }
-}
-
-impl Outlet for Link {
-    fn connection(&self) -> ConnectionId {
-        self.identity.connection
-    }
-
-    fn author(&self) -> &Author {
-        &self.identity.author
-    }
-
-    fn echo(&self) -> bool {
-        self.identity.echo
-    }
-
-    fn events(&self, frames: &Bytes) -> Taken {
-        let outbox = &mut *self.outbox.lock();
-        if outbox.refuses() {
-            return Taken::Gone;
-        }
-        if outbox.bytes > 0 && outbox.bytes + frames.len() > EVENT_BYTES_MAX {
-            return Taken::Full;
-        }
-        self.put(outbox, frames)
-    }
-
-    fn answer(&self, frames: Bytes) -> Taken {
-        let outbox = &mut *self.outbox.lock();
-        if outbox.refuses() {
-            return Taken::Gone;
-        }
-        self.put(outbox, &frames)
-    }
-
-    fn ephemeral(&self, frames: &Bytes) {
-        let outbox = &mut *self.outbox.lock();
-        if outbox.refuses() {
-            return;
-        }
-        if outbox.queue.is_empty() {
-            let _ = self.put(outbox, frames);
-        } else {
-            self.traffic.dropped_ephemeral();
-        }
-    }
-
-    fn behind(&self, room: RoomId, arrival: u64) {
-        let outbox = &mut *self.outbox.lock();
-        if !outbox.dead {
-            if outbox.behind.is_empty() {
-                self.traffic.fell_behind();
-            }
-            outbox.behind.push((room, arrival));
-            self.signal(Signals::BEHIND);
-        }
-    }
-
-    fn send_answered(&self) {
-        let before = self.sends_under_way.fetch_sub(1, Ordering::AcqRel);
-        if usize::from(before) == limits::SENDS_IN_FLIGHT_PER_CONNECTION {
-            self.signal(Signals::PERMIT);
-        }
     }
 }

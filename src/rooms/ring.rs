@@ -44,6 +44,8 @@ pub struct Ring {
     messages: usize,
     /// Every event above this is here; `None`: nothing is known to be, until primed.
     floor: Option<EventId>,
+    /// Every message above this is here; may lie below the floor of all events.
+    messages_floor: Option<EventId>,
     /// Every message of the room is here.
     whole: bool,
     newest: Option<EventId>,
@@ -145,6 +147,7 @@ impl Ring {
         }
         self.merge(entries);
         self.floor = Some(after);
+        self.messages_floor = Some(self.messages_floor.map_or(after, |floor| floor.min(after)));
         self.trim(limits::RING_EXTENDED_EVENTS_MAX, limits::RING_EXTENDED_BYTES_MAX);
     }
 
@@ -152,7 +155,13 @@ impl Ring {
     /// for a room whose events are told by several nodes, where what arrived meanwhile may lie between them.
     pub fn complete(&mut self, entries: Vec<Entry>, whole: bool, newest: Option<EventId>) {
         let read_up_to = newest.max(entries.last().map(|entry| entry.id));
+        let nothing = EventId::new(0, 0, 0);
+        let first = entries.first().filter(|_| !whole);
+        let below = first.map_or(nothing, |first| {
+            EventId::new(first.id.timestamp().millis(), first.id.counter(), 0)
+        });
         self.merge(entries);
+        self.messages_floor = Some(self.messages_floor.map_or(below, |floor| floor.min(below)));
         self.whole = whole;
         self.newest = self.newest.max(newest);
         self.floor.get_or_insert(read_up_to.unwrap_or(EventId::new(0, 0, 0)));
@@ -235,6 +244,7 @@ impl Ring {
         if entry.is_message {
             self.by_message.remove(&entry.message);
             self.messages -= 1;
+            self.messages_floor = self.messages_floor.max(Some(entry.message));
             self.whole = false;
         }
         true
@@ -262,6 +272,13 @@ impl Ring {
         }
     }
 
+    /// Whether an edit comes too late: the message was deleted, or edited by a higher event, as far as is known here.
+    #[must_use]
+    pub fn supersedes(&self, message: EventId, edit: EventId) -> bool {
+        let mut changes = self.entries.iter().filter(|entry| entry.message == message);
+        changes.any(|entry| entry.id != message && !entry.late && (entry.id > edit || entry.author.is_none()))
+    }
+
     /// The entry with this arrival number.
     #[must_use]
     pub fn get(&self, arrival: u64) -> Option<&Entry> {
@@ -284,6 +301,33 @@ impl Ring {
         } else {
             self.next_arrival()
         }
+    }
+
+    /// Where events arrive in any order: the id at which the `count` newest messages begin, and the arrival number of the
+    /// first of them. `None` if not all of them are here.
+    #[must_use]
+    pub fn latest_page(&self, count: usize) -> Option<(EventId, u64)> {
+        let floor = self.messages_floor?;
+        let in_place = |entry: &&Entry| entry.is_message && (self.whole || entry.message > floor);
+        let mut ids: Vec<EventId> = self
+            .entries
+            .iter()
+            .filter(in_place)
+            .map(|entry| entry.message)
+            .collect();
+        if ids.len() < count && !self.whole {
+            return None;
+        }
+        if count == 0 || ids.is_empty() {
+            return Some((EventId::new(0, 0, 0), self.next_arrival()));
+        }
+        let at = ids.len().saturating_sub(count);
+        let (_, &mut begin, _) = ids.select_nth_unstable(at);
+        let first = self
+            .entries
+            .iter()
+            .position(|entry| entry.is_message && entry.message >= begin)?;
+        Some((begin, self.first_arrival + first as u64))
     }
 
     /// The arrival number of the first event above `id`.
@@ -338,112 +382,4 @@ impl Ring {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn id(n: u64) -> EventId {
-        EventId::new(n, 0, n)
-    }
-
-    fn message(n: u64) -> Entry {
-        Entry {
-            id: id(n),
-            message: id(n),
-            is_message: true,
-            late: false,
-            author: None,
-            from: None,
-            frame: Bytes::from(format!("m{n}")),
-        }
-    }
-
-    #[test]
-    fn the_oldest_goes_and_the_floor_follows() {
-        let mut ring = Ring::new();
-        ring.prime(Vec::new(), true, None);
-        let count = limits::RING_EVENTS_MAX as u64 + 10;
-        for n in 1..=count {
-            ring.push(message(n));
-        }
-        assert_eq!(
-            ring.next_arrival() - ring.first_arrival(),
-            limits::RING_EVENTS_MAX as u64
-        );
-        assert!(ring.covers(id(10)));
-        assert!(!ring.covers(id(9)));
-        assert_eq!(ring.get(ring.latest_from(50)).unwrap().id, id(count - 49));
-        assert_eq!(ring.count_above(id(count - 5)), 5);
-        assert_eq!(ring.latest_from(0), ring.next_arrival());
-    }
-
-    #[test]
-    fn a_change_replaces_the_message_and_silences_earlier_changes() {
-        let mut ring = Ring::new();
-        ring.prime(vec![message(1), message(2)], true, Some(id(2)));
-        ring.replace(id(1), &Bytes::from_static(b"edited"));
-        ring.push(Entry {
-            id: id(3),
-            message: id(1),
-            is_message: false,
-            late: false,
-            author: None,
-            from: None,
-            frame: Bytes::from_static(b"e3"),
-        });
-        ring.replace(id(1), &Bytes::from_static(b"deleted"));
-        let frames: Vec<_> = (ring.first_arrival()..ring.next_arrival())
-            .map(|n| ring.get(n).unwrap().frame.clone())
-            .collect();
-        assert_eq!(frames, [&b"deleted"[..], b"m2", b""]);
-        assert_eq!(ring.bytes(), 9);
-    }
-
-    #[test]
-    fn a_primed_ring_covers_only_what_comes_until_it_is_extended() {
-        let mut ring = Ring::new();
-        assert!(!ring.has_latest(0));
-        ring.prime((11..=20).map(message).collect(), false, Some(id(20)));
-        assert!(!ring.covers(id(15)));
-        assert!(ring.has_latest(10));
-        assert!(!ring.has_latest(11));
-        let start = ring.first_arrival();
-        ring.extend_back((5..=20).map(message).collect(), id(4));
-        assert!(ring.covers(id(4)));
-        assert_eq!(ring.first_arrival(), start - 6);
-        assert_eq!(ring.get(ring.first_above(id(12))).unwrap().id, id(13));
-    }
-
-    #[test]
-    fn a_digest_is_compared_over_its_own_range() {
-        let mut ring = Ring::new();
-        ring.prime((1..=20).map(message).collect(), true, Some(id(20)));
-        let xor = (5..=10).fold(0, |xor, n| xor ^ id(n).as_u128());
-        assert!(ring.agrees(
-            Digest {
-                count: 6,
-                xor,
-                from: Some(id(5))
-            },
-            id(1),
-            id(10)
-        ));
-        assert!(!ring.agrees(
-            Digest {
-                count: 6,
-                xor,
-                from: Some(id(4))
-            },
-            id(1),
-            id(10)
-        ));
-        assert!(!ring.agrees(
-            Digest {
-                count: 5,
-                xor: xor ^ id(7).as_u128(),
-                from: Some(id(5))
-            },
-            id(1),
-            id(10)
-        ));
-    }
-}
+mod tests;

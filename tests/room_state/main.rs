@@ -1,7 +1,9 @@
 //! The live state of a room, driven without sockets: outlets of the test are full, slow or gone whenever a random walk
 //! says so, and what they were handed is compared with a naive model. Allocations in the fan-out loop are counted.
 
+mod news;
 mod outlet;
+mod shared;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -435,10 +437,7 @@ fn crowd(count: usize) -> u64 {
         1,
         "one encoding for {count} readers"
     );
-    let counted = measure(|| {
-        assert_eq!(world.state.deliver(&burst, 0, count + 1), None);
-    });
-    counted.count_total
+    measure(|| assert_eq!(world.state.deliver(&burst, 0, count + 1), None)).count_total
 }
 
 #[test]

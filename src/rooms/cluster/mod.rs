@@ -77,6 +77,7 @@ pub struct Cluster {
     /// Taken by the task that publishes.
     waiting: Mutex<Option<mpsc::Receiver<Outgoing>>>,
     repairs: Semaphore,
+    checks: Arc<Semaphore>,
     counts: Counts,
 }
 
@@ -134,6 +135,7 @@ impl Cluster {
             outgoing,
             waiting: Mutex::new(Some(waiting)),
             repairs: Semaphore::new(limits::REPAIRS_AT_ONCE),
+            checks: Arc::new(Semaphore::new(limits::NOTICE_CHECKS_AT_ONCE)),
             counts: Counts::default(),
         })
     }
@@ -166,6 +168,12 @@ impl Cluster {
     #[must_use]
     pub const fn repairs(&self) -> &Semaphore {
         &self.repairs
+    }
+
+    /// The permits for looking whether somebody who is named may read what names them.
+    #[must_use]
+    pub const fn checks(&self) -> &Arc<Semaphore> {
+        &self.checks
     }
 
     /// The present moment for the machine.

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
 use super::Hub;
 use crate::channel_layer::{self, Class};
@@ -162,11 +163,16 @@ impl Hub {
             return;
         }
         // Nobody here reads the room. Whoever was thrown out of it meanwhile must not read what was said.
+        let checks = self.cluster.as_ref().map(|cluster| Arc::clone(cluster.checks()));
+        let Some(Ok(permit)) = checks.map(Semaphore::try_acquire_owned) else {
+            return self.notice_here(user, &resync_frame(), |_| true);
+        };
         let (hub, frame) = (Arc::clone(self), frame.clone());
         tokio::spawn(async move {
             if hub.may_read(room, user).await {
                 hub.notice_here(user, &frame, |_| true);
             }
+            drop(permit);
         });
     }
 
@@ -201,6 +207,11 @@ impl Hub {
     }
 }
 
+/// Tells a client to look at its rooms again.
+fn resync_frame() -> Bytes {
+    text_frame(br#"{"type":"inbox","what":"resync"}"#)
+}
+
 fn tell_links(links: &[Arc<Link>], frame: &Bytes, wanted: impl Fn(ConnectionId) -> bool) {
     for link in links
         .iter()
@@ -212,7 +223,7 @@ fn tell_links(links: &[Arc<Link>], frame: &Bytes, wanted: impl Fn(ConnectionId) 
 
 /// Tells every `/ws` connection that notices were lost.
 fn tell_to_look_again(registry: &Registry) {
-    let frame = text_frame(br#"{"type":"inbox","what":"resync"}"#);
+    let frame = resync_frame();
     for link in registry.all().iter().filter(|link| !link.identity().one_room) {
         link.notice(&frame);
     }

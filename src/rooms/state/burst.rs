@@ -238,10 +238,7 @@ impl<L: Outlet> RoomState<L> {
             outgoing.extend(content_of(&entry, plain.clone()).map(|content| (entry.id, content)));
         }
         let mut frames = None;
-        if tell && self.note(&entry) {
-            if let Some(frame) = plain.or_else(|| self.deleted_plain(&entry)) {
-                self.ring.replace(entry.message, &frame);
-            }
+        if tell && self.note(&entry) && self.change(&entry, plain) {
             frames = Some(entry.frame.clone());
             self.ring.push(entry);
         }
@@ -299,6 +296,7 @@ fn deliver_to<L: Outlet>(room: &RoomRef, slot: &mut Slot<L>, burst: &Burst, begi
                 round: None,
             }),
             messages_until: 0,
+            messages_from: None,
             spared: None,
             skip_own: true,
             announce: None,

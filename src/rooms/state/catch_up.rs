@@ -21,6 +21,8 @@ pub(super) struct CatchUp {
     pub(super) pages: Option<Pages>,
     /// Below this arrival number only messages are told: a first join's page.
     pub(super) messages_until: u64,
+    /// And of those only the ones from this id on.
+    pub(super) messages_from: Option<EventId>,
     /// Messages up to this id are left out below this arrival number: the client said that it has them.
     pub(super) spared: Option<(EventId, u64)>,
     /// Leave out what this connection sent itself.
@@ -128,7 +130,8 @@ fn chunk_of<L: Outlet>(ring: &Ring, room: &RoomRef, catch_up: &CatchUp, link: &L
     let (mut next, mut after) = (catch_up.next, catch_up.after);
     while let Some(entry) = ring.get(next) {
         let spared = |&(since, until): &(EventId, u64)| entry.is_message && entry.id <= since && next < until;
-        let wanted = (entry.is_message || next >= catch_up.messages_until)
+        let in_page = entry.is_message && catch_up.messages_from.is_none_or(|from| entry.message >= from);
+        let wanted = (in_page || next >= catch_up.messages_until)
             && !catch_up.spared.as_ref().is_some_and(spared)
             && !(catch_up.skip_own && !link.echo() && entry.from == Some(link.connection()));
         if wanted {

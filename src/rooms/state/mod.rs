@@ -66,6 +66,8 @@ pub enum Plan {
         reset: bool,
         /// Messages up to the cursor are left out: the client has all of them.
         spare: bool,
+        /// The page's messages begin at this id; those below it that arrived later are no part of it.
+        begin: Option<EventId>,
     },
     /// The ring can't hold the span before the cursor: replay from the store, from this id on.
     FromStore {
@@ -216,7 +218,11 @@ impl<L: Outlet> RoomState<L> {
 
     /// Takes all events after an id from the store.
     pub fn extend_back(&mut self, events: &[Event], after: EventId) {
-        let entries = events.iter().map(|event| self.entry_of_event(event)).collect();
+        let entries = if self.is_shared() {
+            self.framed_shared(events)
+        } else {
+            events.iter().map(|event| self.entry_of_event(event)).collect()
+        };
         self.ring.extend_back(entries, after);
         if let Some(shared) = &mut self.shared {
             shared.history(events, after);
@@ -229,12 +235,23 @@ impl<L: Outlet> RoomState<L> {
     pub fn plan(&self, from: JoinFrom, now: Timestamp, hopeless: bool) -> Plan {
         let page = |reset| {
             let count = if reset { limits::JOIN_MESSAGES } else { from.latest };
+            if self.is_shared() {
+                let page = self.ring.latest_page(count);
+                return page.map_or(Plan::NeedsLatest, |(begin, arrival)| Plan::From {
+                    arrival,
+                    page: true,
+                    reset,
+                    spare: false,
+                    begin: Some(begin),
+                });
+            }
             if self.ring.has_latest(count) {
                 Plan::From {
                     arrival: self.ring.latest_from(count),
                     page: true,
                     reset,
                     spare: false,
+                    begin: None,
                 }
             } else {
                 Plan::NeedsLatest
@@ -273,6 +290,7 @@ impl<L: Outlet> RoomState<L> {
             page: false,
             reset: false,
             spare: false,
+            begin: None,
         }
     }
 
@@ -286,15 +304,16 @@ impl<L: Outlet> RoomState<L> {
         since: Option<EventId>,
         reference: Option<Ref>,
     ) -> Progress {
-        let (arrival, page, reset, spare) = match plan {
+        let (arrival, page, reset, spare, begin) = match plan {
             Plan::From {
                 arrival,
                 page,
                 reset,
                 spare,
-            } => (arrival, page, reset, spare),
+                begin,
+            } => (arrival, page, reset, spare, begin),
             // No arrival number is so low, so the store comes first.
-            Plan::FromStore { .. } => (0, false, false, false),
+            Plan::FromStore { .. } => (0, false, false, false, None),
             Plan::NeedsLatest | Plan::NeedsEvents { .. } => return Progress::Gone,
         };
         let connection = link.connection();
@@ -307,7 +326,7 @@ impl<L: Outlet> RoomState<L> {
                 room: &self.room.label,
                 room_id: self.room.id,
                 from,
-                to,
+                to: begin.or(to),
             };
             let _ = link.answer(text_frame(&outbound::to_json(&frame)));
         }
@@ -331,6 +350,7 @@ impl<L: Outlet> RoomState<L> {
             after,
             pages,
             messages_until: if page { self.ring.next_arrival() } else { 0 },
+            messages_from: begin,
             spared: since.filter(|_| spare).map(|since| (since, self.ring.next_arrival())),
             skip_own: false,
             announce: Some(reference),

@@ -1,6 +1,6 @@
 //! What a room knows in a cluster, where several nodes tell its events and none of them in order.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 
@@ -20,6 +20,9 @@ pub(super) struct Shared {
     pub(super) seen: Seen,
     /// The time up to which this node has seen all of the room.
     floor: Timestamp,
+    /// Messages that were changed before they arrived: the event, and the message's state after it; no state if it was
+    /// deleted.
+    ahead: BTreeMap<EventId, (EventId, Option<Bytes>)>,
 }
 
 /// An event of the room, framed, that this node did not store itself.
@@ -44,6 +47,17 @@ impl Shared {
         }
     }
 
+    /// Keeps a change of a message that has not arrived: nodes are heard one faster than the other.
+    fn keep_ahead(&mut self, message: EventId, event: EventId, plain: Option<Bytes>) {
+        let kept = self.ahead.entry(message).or_insert_with(|| (event, plain.clone()));
+        if kept.1.is_some() && (plain.is_none() || event > kept.0) {
+            *kept = (event, plain);
+        }
+        while self.ahead.len() > limits::CHANGES_AHEAD_MAX {
+            self.ahead.pop_first();
+        }
+    }
+
     fn note(&mut self, id: EventId, kind: &EventKind) {
         self.seen.insert(id, matches!(kind, EventKind::Message(_)));
         if let EventKind::Late(message) = kind {
@@ -60,6 +74,7 @@ impl<L: Outlet> RoomState<L> {
         self.shared = Some(Box::new(Shared {
             seen: Seen::default(),
             floor: now,
+            ahead: BTreeMap::new(),
         }));
     }
 
@@ -138,6 +153,7 @@ impl<L: Outlet> RoomState<L> {
                 page: false,
                 reset: false,
                 spare,
+                begin: None,
             };
         }
         if hopeless {
@@ -147,21 +163,39 @@ impl<L: Outlet> RoomState<L> {
         }
     }
 
+    /// Frames what was read of the history. What it says was done to messages that arrived before is done to them here:
+    /// it counts as told, and will not be taken when it arrives.
+    pub(super) fn framed_shared(&mut self, events: &[Event]) -> Vec<Entry> {
+        let told: Vec<Told> = events.iter().map(|event| self.told_of(event)).collect();
+        let framed = told.into_iter().map(|Told { entry, plain }| {
+            let known = self
+                .shared
+                .as_ref()
+                .is_some_and(|shared| shared.seen.contains(entry.id));
+            if !known && !entry.is_message && !entry.late {
+                self.change(&entry, plain);
+            }
+            entry
+        });
+        framed.collect()
+    }
+
     /// Takes events of other nodes, as they arrived, and makes the burst for the live readers. What the room was told
     /// already is left out.
     pub fn receive(&mut self, told: Vec<Told>) -> Burst {
         let first = self.ring.next_arrival();
         let before = self.ring.newest().unwrap_or(EventId::new(0, 0, 0));
         let mut frames = Vec::with_capacity(told.len());
-        for Told { entry, plain } in told {
+        for Told { mut entry, plain } in told {
             if !self.note(&entry) {
                 continue;
             }
-            if !entry.is_message && !entry.late {
-                let plain = plain.or_else(|| self.deleted_plain(&entry));
-                if let Some(plain) = plain {
-                    self.ring.replace(entry.message, &plain);
+            if entry.is_message || entry.late {
+                if let Some(frame) = self.overtaken(&entry) {
+                    entry.frame = frame;
                 }
+            } else if !self.change(&entry, plain) {
+                continue;
             }
             frames.push(entry.frame.clone());
             self.ring.push(entry);
@@ -177,7 +211,29 @@ impl<L: Outlet> RoomState<L> {
         }
     }
 
-    pub(super) fn deleted_plain(&self, entry: &Entry) -> Option<Bytes> {
+    /// The state of a message that was changed before it arrived.
+    fn overtaken(&mut self, entry: &Entry) -> Option<Bytes> {
+        let (event, plain) = self.shared.as_mut()?.ahead.remove(&entry.message)?;
+        plain.or_else(|| Some(deleted_message(&self.room, entry.message, entry.author.clone()?, event)))
+    }
+
+    /// Has the ring tell a changed message in its new state; false if a later change was told already.
+    pub(super) fn change(&mut self, entry: &Entry, plain: Option<Bytes>) -> bool {
+        if self.is_shared() && plain.is_some() && self.ring.supersedes(entry.message, entry.id) {
+            return false;
+        }
+        if let Some(frame) = plain.clone().or_else(|| self.deleted_plain(entry)) {
+            self.ring.replace(entry.message, &frame);
+        }
+        if let Some(shared) = &mut self.shared
+            && !shared.seen.contains(entry.message)
+        {
+            shared.keep_ahead(entry.message, entry.id, plain);
+        }
+        true
+    }
+
+    fn deleted_plain(&self, entry: &Entry) -> Option<Bytes> {
         let author = self.ring.author_of(entry.message).cloned()?;
         Some(deleted_message(&self.room, entry.message, author, entry.id))
     }
