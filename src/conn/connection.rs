@@ -103,7 +103,15 @@ impl Connection {
         let identity = self.link.identity();
         // Before `hello`: what concerns the user from then on is told, so the client may look at its rooms.
         if !identity.one_room {
-            self.attending = self.gate.hub.attend(self.user.id).await.is_ok();
+            match self.gate.hub.attend(self.user.id).await {
+                Ok(()) => self.attending = true,
+                Err(error) => {
+                    // It would miss what concerns its user without a word: it comes back, here or elsewhere.
+                    tracing::debug!(%error, "an inbox can't be joined on the channel layer");
+                    self.link.close(farewell(CloseCode::GoingAway, 2.0));
+                    return;
+                }
+            }
         }
         let hello = text_frame(&to_json(&Outbound::Hello {
             connection: identity.connection,
