@@ -95,9 +95,21 @@ impl Server {
 
     /// Asks it to stop in order.
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends it a signal, such as `STOP` and `CONT`, between which it is paused.
+    pub fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &id]).status();
+        let sent = Command::new("kill").args([&format!("-{name}"), &id]).status();
         assert!(sent.expect("the command kill").success());
+    }
+
+    /// Whether it says that it is ready for clients.
+    pub async fn ready(&self) -> bool {
+        let target = Target::at(self.admin);
+        let answer = target.request(Method::GET, "/readyz", None, None).await;
+        answer.is_ok_and(|answer| answer.status.is_success())
     }
 
     /// Waits for its end.

@@ -1,7 +1,9 @@
 //! A socket that hides nothing: every frame, in the order in which it came, and the close code.
 
 use std::collections::VecDeque;
+use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use natter::client::{FrameReader, Opcode, mask_frame};
 use serde_json::{Value, json};
@@ -73,26 +75,28 @@ impl Open {
 
     /// Sends it. A refusal is its status and as much of its body as has come.
     pub async fn open(self) -> Result<Sock, (u16, String)> {
-        within("the handshake", self.exchange()).await
+        within("the handshake", self.exchange()).await.expect("a handshake")
     }
 
-    async fn exchange(self) -> Result<Sock, (u16, String)> {
-        let socket = TcpSocket::new_v4().expect("a socket");
+    /// Sends it to a server that may be gone, or not answer in time.
+    pub async fn try_open(self, patience: Duration) -> io::Result<Result<Sock, (u16, String)>> {
+        tokio::time::timeout(patience, self.exchange()).await?
+    }
+
+    async fn exchange(self) -> io::Result<Result<Sock, (u16, String)>> {
+        let socket = TcpSocket::new_v4()?;
         if let Some(bytes) = self.receive_buffer {
-            socket.set_recv_buffer_size(bytes).expect("a small buffer");
+            socket.set_recv_buffer_size(bytes)?;
         }
-        let mut stream = socket.connect(self.address).await.expect("a connection");
-        stream.set_nodelay(true).expect("no delay");
-        stream
-            .write_all(format!("{}\r\n", self.head).as_bytes())
-            .await
-            .expect("a request is written");
+        let mut stream = socket.connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        stream.write_all(format!("{}\r\n", self.head).as_bytes()).await?;
         let mut answer = Vec::new();
         let end = loop {
             if let Some(at) = answer.windows(4).position(|four| four == b"\r\n\r\n") {
                 break at + 4;
             }
-            assert_ne!(stream.read_buf(&mut answer).await.expect("an answer"), 0, "no answer");
+            more(&mut stream, &mut answer).await?;
         };
         let mut rest = answer.split_off(end);
         let head = String::from_utf8(answer).expect("text");
@@ -104,15 +108,22 @@ impl Open {
                 got: VecDeque::new(),
             };
             socket.feed(&rest);
-            return Ok(socket);
+            return Ok(Ok(socket));
         }
         let length = head.lines().filter_map(|line| line.split_once(": "));
         let length = length.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
         let length: usize = length.map(|(_, count)| count.parse::<usize>().expect("a number")).sum();
         while rest.len() < length {
-            assert_ne!(stream.read_buf(&mut rest).await.expect("a body"), 0, "a cut body");
+            more(&mut stream, &mut rest).await?;
         }
-        Err((status, String::from_utf8(rest).expect("text")))
+        Ok(Err((status, String::from_utf8(rest).expect("text"))))
+    }
+}
+
+async fn more(stream: &mut TcpStream, answer: &mut Vec<u8>) -> io::Result<()> {
+    match stream.read_buf(answer).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
     }
 }
 

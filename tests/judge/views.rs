@@ -42,6 +42,9 @@ struct Joined {
     page: Vec<EventId>,
     cursor: bool,
     live: bool,
+    /// When it was live, and what was still missing then: it may be under way.
+    since: u64,
+    missing: Vec<EventId>,
     shown: HashSet<EventId>,
     /// The place of the last live message of each sending connection.
     order: HashMap<Connection, usize>,
@@ -92,7 +95,7 @@ impl<'a> Walk<'a> {
                 room,
                 since,
             } => self.joining(place, *connection, room, *since),
-            Event::Live { connection, room } => self.live(*connection, room),
+            Event::Live { connection, room } => self.live(at, *connection, room),
             Event::Shown {
                 connection,
                 room,
@@ -111,7 +114,7 @@ impl<'a> Walk<'a> {
                 from,
                 to,
             } => self.reset(*connection, room, *from, *to),
-            Event::Closed { connection } => self.joined.retain(|(other, _), _| other != connection),
+            Event::Closed { connection } => self.closed(at, *connection),
             Event::Revoked {
                 connections,
                 room: Some(room),
@@ -134,14 +137,16 @@ impl<'a> Walk<'a> {
             page: Vec::new(),
             cursor: since.is_some(),
             live: false,
+            since: 0,
+            missing: Vec::new(),
             shown: HashSet::new(),
             order: HashMap::new(),
         };
         self.joined.insert((connection, room), joined);
     }
 
-    /// From now on the client has everything that was acknowledged before it asked.
-    fn live(&mut self, connection: Connection, room: &'a Room) {
+    /// The client has everything that was acknowledged before it asked, but for what is under way.
+    fn live(&mut self, at: u64, connection: Connection, room: &'a Room) {
         let joined = self.joined.get_mut(&(connection, room)).expect("a join before `live`");
         joined.live = true;
         let (client, asked) = (joined.client, joined.asked);
@@ -157,13 +162,31 @@ impl<'a> Walk<'a> {
             .sends
             .acknowledged()
             .filter(|(request, _, acked)| request.room == *room && *acked < asked);
-        let missing: Vec<_> = expected
+        let missing = expected
             .map(|(_, id, _)| id)
             .filter(|id| view.expects(*id) && !view.has(*id))
             .collect();
-        if !missing.is_empty() {
-            let what = format!("client {client} on connection {connection} in {room} lacks {missing:?}");
-            self.tell("a resume has no hole", what);
+        let joined = self.joined.get_mut(&(connection, room)).expect("it is joined");
+        (joined.since, joined.missing) = (at, missing);
+    }
+
+    /// What a resume lacked was to come soon afterwards: it was under way, or about to be read again.
+    fn closed(&mut self, at: u64, connection: Connection) {
+        let joined = std::mem::take(&mut self.joined);
+        let (over, still): (HashMap<_, _>, HashMap<_, _>) =
+            joined.into_iter().partition(|((other, _), _)| *other == connection);
+        self.joined = still;
+        for ((_, room), joined) in over {
+            let long = joined.live && at.saturating_sub(joined.since) > self.rules.grace;
+            let view = &self.views[&(joined.client, room)];
+            let never: Vec<_> = joined.missing.iter().filter(|id| !view.has(**id)).collect();
+            if long && !near(&self.spans, at, at) && !never.is_empty() {
+                let what = format!(
+                    "client {} on connection {connection} in {room} never had {never:?}",
+                    joined.client
+                );
+                self.tell("a resume has no hole", what);
+            }
         }
     }
 

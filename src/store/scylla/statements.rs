@@ -105,7 +105,7 @@ statements! {
         VALUES (?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
     event_empty: Write = "UPDATE room_events USING TIMESTAMP ? SET body = ?, mentions = ?
         WHERE room_id = ? AND bucket = ? AND id = ?";
-    events_up: Range = "SELECT id, kind, message_id, mentions, body FROM room_events
+    events_up: Read = "SELECT id, kind, message_id, mentions, body FROM room_events
         WHERE room_id = ? AND bucket = ? AND id > ? ORDER BY id ASC LIMIT ?";
     events_whole: Read = "SELECT id, kind, message_id, by_id, mentions, body FROM room_events
         WHERE room_id = ? AND bucket = ? AND id > ? ORDER BY id ASC LIMIT ?";

@@ -1,0 +1,417 @@
+//! One person of a crowd: writes, edits, deletes, hears, loses connections and resumes on any node, as a real client
+//! does, and has all of it written down.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use natter::client::Target;
+use natter::model::EventId;
+use parking_lot::Mutex;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::common::{Got, Open, PASSWORD, Sock, User};
+use crate::judge::history::{Connection, Deed, Event, Op, Row};
+use crate::recorder::Recorder;
+
+/// How long a connection may be silent, although it was pinged, before it is given up.
+const SILENCE_MAX: Duration = Duration::from_secs(8);
+/// After so much silence it is pinged.
+const QUIET: Duration = Duration::from_secs(3);
+/// How long an open request waits until it is sent again on the same connection.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// Requests without an answer that one person has at most.
+const OPEN_MAX: usize = 8;
+
+/// What a crowd is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// They write.
+    Talk,
+    /// They only send again what is open.
+    Settle,
+    /// They stay as they are: it is the end.
+    Over,
+}
+
+/// What all of a crowd share.
+pub struct Ground {
+    /// Where everything is written down.
+    pub recorder: Arc<Recorder>,
+    /// Where the nodes listen now.
+    pub nodes: Mutex<Vec<SocketAddr>>,
+    /// The room.
+    pub room: String,
+    /// What to do.
+    pub phase: watch::Sender<Phase>,
+}
+
+/// What one person has, for those who wait until all have everything.
+#[derive(Default)]
+pub struct Standing {
+    /// The messages: text and whether it is deleted, by what attempts at one send have in common.
+    pub rows: HashMap<u64, (String, bool)>,
+    /// Requests without an answer.
+    pub open: usize,
+    /// Whether a connection is live.
+    pub live: bool,
+}
+
+struct Pending {
+    deed: Deed,
+    attempts: u32,
+    /// When to send it again; `None` as long as an answer may come.
+    again: Option<Instant>,
+}
+
+/// A member of a crowd.
+pub struct Person {
+    number: u32,
+    user: User,
+    ground: Arc<Ground>,
+    random: StdRng,
+    cursor: Option<EventId>,
+    own: Vec<EventId>,
+    heard: Option<EventId>,
+    open: BTreeMap<Op, Pending>,
+    standing: Arc<Mutex<Standing>>,
+}
+
+fn id(value: &Value) -> Option<EventId> {
+    value.as_str().and_then(|text| EventId::parse(text).ok())
+}
+
+impl Person {
+    /// Someone who is registered.
+    pub fn new(number: u32, user: User, ground: Arc<Ground>, seed: u64) -> Self {
+        Self {
+            number,
+            user,
+            ground,
+            random: StdRng::seed_from_u64(seed),
+            cursor: None,
+            own: Vec::new(),
+            heard: None,
+            open: BTreeMap::new(),
+            standing: Arc::default(),
+        }
+    }
+
+    /// What others can see of it.
+    pub fn standing(&self) -> Arc<Mutex<Standing>> {
+        Arc::clone(&self.standing)
+    }
+
+    /// Comes back again and again until it is over.
+    pub async fn live(mut self) {
+        let mut phase = self.ground.phase.subscribe();
+        loop {
+            if *phase.borrow() == Phase::Over {
+                return;
+            }
+            let connection = self.ground.recorder.number();
+            let over = self.visit(connection, &mut phase).await;
+            if over {
+                return;
+            }
+            self.standing.lock().live = false;
+            self.record(Event::Closed { connection });
+            let lost: Vec<Op> = self
+                .open
+                .iter()
+                .filter(|(_, one)| one.again.is_none())
+                .map(|(op, _)| *op)
+                .collect();
+            for op in lost {
+                self.unknown(op);
+            }
+            let pause = self.random.random_range(50..400);
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+    }
+
+    fn record(&self, event: Event) {
+        self.ground.recorder.record(event);
+    }
+
+    /// One connection, from its opening to its end; true if it is still open because everything is over.
+    async fn visit(&mut self, connection: Connection, phase: &mut watch::Receiver<Phase>) -> bool {
+        let (node, address) = {
+            let nodes = self.ground.nodes.lock();
+            let node = self.random.random_range(0..nodes.len());
+            (node, nodes[node])
+        };
+        let room = self.ground.room.clone();
+        self.record(Event::Opened {
+            connection,
+            client: self.number,
+            node: node.to_string(),
+        });
+        self.record(Event::Joining {
+            connection,
+            room: room.clone(),
+            since: self.cursor,
+        });
+        let since = self
+            .cursor
+            .map_or_else(String::new, |cursor| format!("&since={cursor}"));
+        let open = Open::new(address, &format!("/ws/chat/{room}/?echo=1{since}")).cookie(&self.user.cookie);
+        let mut socket = match open.try_open(HANDSHAKE).await {
+            Ok(Ok(socket)) => socket,
+            Ok(Err((401, _))) => {
+                self.log_in(address).await;
+                return false;
+            }
+            Ok(Err(_)) | Err(_) => return false,
+        };
+        let mut live = false;
+        let mut heard = Instant::now();
+        let mut pinged = false;
+        let mut next = tokio::time::Instant::now();
+        loop {
+            let now = *phase.borrow();
+            tokio::select! {
+                got = socket.next() => {
+                    (heard, pinged) = (Instant::now(), false);
+                    match got {
+                        Got::Frame(frame, _) => live |= self.take(connection, &frame),
+                        Got::Close(4100..=4299) => {
+                            self.log_in(address).await;
+                            return false;
+                        }
+                        Got::Close(_) | Got::End => return false,
+                    }
+                }
+                () = tokio::time::sleep_until(next) => {
+                    next += Duration::from_millis(self.random.random_range(40..260));
+                    if live && !self.act(connection, &mut socket, now).await {
+                        return false;
+                    }
+                }
+                _ = phase.changed() => {}
+            }
+            if *phase.borrow() == Phase::Over {
+                return true;
+            }
+            if heard.elapsed() > QUIET && !pinged {
+                socket.send(json!({ "type": "ping" })).await;
+                pinged = true;
+            }
+            if heard.elapsed() > SILENCE_MAX {
+                return false;
+            }
+        }
+    }
+
+    async fn log_in(&mut self, address: SocketAddr) {
+        let log_in = async { Target::at(address).log_in(&self.user.username, PASSWORD).await };
+        if let Ok(Ok(user)) = tokio::time::timeout(HANDSHAKE, log_in).await {
+            self.user = user;
+        }
+    }
+
+    /// Takes a frame; true if it says that the room is live.
+    fn take(&mut self, connection: Connection, frame: &Value) -> bool {
+        let room = self.ground.room.clone();
+        let text = frame["message"].as_str().unwrap_or_default().to_owned();
+        let row = |id, deleted| Row {
+            id,
+            token: text.clone(),
+            deleted,
+        };
+        let own = id(&frame["id"]);
+        match (frame["type"].as_str().expect("a type"), own) {
+            ("message", Some(message)) => {
+                let row = row(message, frame["deleted"] == true);
+                let late = frame["late"] == true;
+                self.shown(&row);
+                self.heard = Some(message);
+                self.see(id(&frame["event_id"]).or(own));
+                self.record(Event::Shown {
+                    connection,
+                    room,
+                    row,
+                    late,
+                });
+            }
+            (kind @ ("edited" | "deleted"), Some(message)) => {
+                let row = row(message, kind == "deleted");
+                let change = id(&frame["event_id"]).expect("an event id");
+                self.shown(&row);
+                self.see(Some(change));
+                self.record(Event::Changed {
+                    connection,
+                    room,
+                    change,
+                    row,
+                });
+            }
+            ("ack", _) => self.acknowledged(frame),
+            ("error", _) => self.refused(frame),
+            ("reset", _) => {
+                let from = id(&frame["from"]).expect("a cursor");
+                self.record(Event::Reset {
+                    connection,
+                    room,
+                    from,
+                    to: id(&frame["to"]),
+                });
+            }
+            ("live", _) => {
+                self.see(id(&frame["cursor"]));
+                self.standing.lock().live = true;
+                self.record(Event::Live { connection, room });
+                return true;
+            }
+            _ => {}
+        }
+        false
+    }
+
+    fn see(&mut self, seen: Option<EventId>) {
+        self.cursor = self.cursor.max(seen);
+    }
+
+    fn shown(&self, row: &Row) {
+        let mut standing = self.standing.lock();
+        let entry = standing.rows.entry(row.id.attempt_hash()).or_default();
+        if !entry.1 {
+            *entry = (row.token.clone(), row.deleted);
+        }
+    }
+
+    fn op(frame: &Value) -> Option<Op> {
+        frame["ref"].as_u64().and_then(|number| Op::try_from(number).ok())
+    }
+
+    fn acknowledged(&mut self, frame: &Value) {
+        let Some((op, pending)) = Self::op(frame).and_then(|op| self.open.remove_entry(&op)) else {
+            return;
+        };
+        let message = id(&frame["id"]).expect("an id");
+        let id = id(&frame["event_id"]).unwrap_or(message);
+        if matches!(pending.deed, Deed::Send { .. }) {
+            self.own.push(message);
+        }
+        self.standing.lock().open = self.open.len();
+        self.record(Event::Acknowledged { op, id });
+    }
+
+    fn refused(&mut self, frame: &Value) {
+        let Some(op) = Self::op(frame).filter(|op| self.open.contains_key(op)) else {
+            return;
+        };
+        let open = matches!(frame["code"].as_str(), Some("unknown_outcome" | "timeout" | "internal"));
+        if open || self.open[&op].attempts > 1 {
+            // What an earlier attempt may have stored is asked for again until it is known.
+            self.unknown(op);
+        } else {
+            self.open.remove(&op);
+            self.record(Event::Refused { op });
+        }
+        self.standing.lock().open = self.open.len();
+    }
+
+    fn unknown(&mut self, op: Op) {
+        self.record(Event::Unknown { op });
+        let pending = self.open.get_mut(&op).expect("it is open");
+        if matches!(pending.deed, Deed::Send { .. }) {
+            pending.again = Some(Instant::now() + AGAIN);
+        } else {
+            // Only sends can be repeated safely.
+            self.open.remove(&op);
+        }
+        self.standing.lock().open = self.open.len();
+    }
+
+    /// Does one thing; false if it is to leave.
+    async fn act(&mut self, connection: Connection, socket: &mut Sock, phase: Phase) -> bool {
+        let now = Instant::now();
+        let due = self
+            .open
+            .iter()
+            .find(|(_, one)| one.again.is_some_and(|at| at <= now))
+            .map(|(op, _)| *op);
+        if let Some(op) = due {
+            self.ask(connection, socket, op).await;
+        } else if phase == Phase::Talk && self.open.len() < OPEN_MAX {
+            let deed = match self.random.random_range(0..100) {
+                0..3 if self.open.is_empty() => return false,
+                0..8 => self.random_own().map(|id| Deed::Edit {
+                    id,
+                    token: self.token(),
+                }),
+                8..11 => self.random_own().map(|id| Deed::Delete { id }),
+                11..25 => Some(Deed::Send {
+                    token: self.token(),
+                    reply_to: self.heard,
+                }),
+                _ => Some(Deed::Send {
+                    token: self.token(),
+                    reply_to: None,
+                }),
+            };
+            if let Some(deed) = deed {
+                let op = self.ground.recorder.number();
+                self.open.insert(
+                    op,
+                    Pending {
+                        deed,
+                        attempts: 0,
+                        again: None,
+                    },
+                );
+                self.ask(connection, socket, op).await;
+            }
+        }
+        true
+    }
+
+    fn token(&self) -> String {
+        format!("{}-{}", self.number, self.ground.recorder.number())
+    }
+
+    fn random_own(&mut self) -> Option<EventId> {
+        let recent = self.own.len().min(20);
+        let at = (recent > 0).then(|| self.own.len() - 1 - self.random.random_range(0..recent));
+        at.map(|at| self.own[at])
+    }
+
+    async fn ask(&mut self, connection: Connection, socket: &mut Sock, op: Op) {
+        let pending = self.open.get_mut(&op).expect("it is open");
+        pending.attempts += 1;
+        pending.again = None;
+        let mut frame = match &pending.deed {
+            Deed::Send { token, reply_to } => {
+                let mut frame = json!({ "type": "send", "message": token, "nonce": format!("n-{op}") });
+                if let Some(cause) = reply_to {
+                    frame["reply_to"] = json!(cause);
+                }
+                if pending.attempts > 1 {
+                    frame["retry"] = json!(true);
+                }
+                frame
+            }
+            Deed::Edit { id, token } => json!({ "type": "edit", "id": id, "message": token }),
+            Deed::Delete { id } => json!({ "type": "delete", "id": id }),
+        };
+        frame["ref"] = json!(op);
+        let deed = pending.deed.clone();
+        self.standing.lock().open = self.open.len();
+        let (client, room) = (self.number, self.ground.room.clone());
+        self.record(Event::Invoked {
+            op,
+            client,
+            connection,
+            room,
+            deed,
+        });
+        socket.send(frame).await;
+    }
+}

@@ -1,0 +1,157 @@
+//! The servers below the nodes: those that the environment names, and those that a test starts for itself.
+
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::common::PATIENCE;
+
+/// What `scripts/services` tells tests.
+pub struct Environment {
+    /// The CQL server.
+    pub cql: SocketAddr,
+    /// The program of a NATS server.
+    pub nats: PathBuf,
+    /// The program of a Redis server.
+    pub redis: PathBuf,
+}
+
+impl Environment {
+    /// Reads it. What is missing is said loudly, as a skip that `make test` counts.
+    pub fn get() -> Option<Self> {
+        let variable = |name: &str| match std::env::var(name) {
+            Ok(value) => Some(value),
+            Err(_) => {
+                skip(&format!("{name} is not set; see scripts/services"));
+                None
+            }
+        };
+        let cql = variable("NATTER_TEST_CQL")?;
+        Some(Self {
+            cql: cql.parse().expect("NATTER_TEST_CQL is an address and a port"),
+            nats: variable("NATTER_TEST_NATS_SERVER")?.into(),
+            redis: variable("NATTER_TEST_REDIS_SERVER")?.into(),
+        })
+    }
+}
+
+/// Says that the present test can't run. Straight to the stream, so that it is seen although the test passes.
+pub fn skip(reason: &str) {
+    let thread = std::thread::current();
+    let line = format!("\nSKIPPED: {}: {reason}\n", thread.name().unwrap_or("a test"));
+    std::io::stderr().write_all(line.as_bytes()).expect("stderr");
+}
+
+/// A port of the loopback that nothing listens on right now.
+pub fn free_port() -> u16 {
+    let probe = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    probe.local_addr().expect("its address").port()
+}
+
+/// A server process of one test. It is killed when this is dropped.
+pub struct Own {
+    program: PathBuf,
+    arguments: Vec<String>,
+    child: Child,
+    address: SocketAddr,
+    // Its data; gone with it.
+    _folder: TempDir,
+}
+
+impl Own {
+    /// Starts a NATS server with a configuration; `{port}` in it stands for its port.
+    pub fn nats(environment: &Environment, config: &str) -> Self {
+        let port = free_port();
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("nats.conf");
+        std::fs::write(&file, config.replace("{port}", &port.to_string())).expect("the configuration");
+        let arguments = vec!["--config".to_owned(), file.display().to_string()];
+        Self::start(&environment.nats, arguments, port, folder)
+    }
+
+    /// Starts a Redis server that keeps nothing.
+    pub fn redis(environment: &Environment) -> Self {
+        let port = free_port();
+        let folder = tempfile::tempdir().expect("a folder");
+        let (port_text, dir) = (port.to_string(), folder.path().display().to_string());
+        let arguments = [
+            "--bind",
+            "127.0.0.1",
+            "--port",
+            &port_text,
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--dir",
+            &dir,
+        ];
+        let arguments = arguments.map(str::to_owned).to_vec();
+        Self::start(&environment.redis, arguments, port, folder)
+    }
+
+    fn start(program: &PathBuf, arguments: Vec<String>, port: u16, folder: TempDir) -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let child = spawn(program, &arguments, address);
+        Self {
+            program: program.clone(),
+            arguments,
+            child,
+            address,
+            _folder: folder,
+        }
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends it without a word.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it has ended");
+    }
+
+    /// Starts it again, empty, at the same address.
+    pub fn start_again(&mut self) {
+        self.child = spawn(&self.program, &self.arguments, self.address);
+    }
+
+    /// Sends it a signal, such as `STOP` and `CONT`.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &id]).status();
+        assert!(sent.expect("the command kill").success());
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(program: &PathBuf, arguments: &[String], address: SocketAddr) -> Child {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the server starts");
+    let begun = Instant::now();
+    while TcpStream::connect(address).is_err() {
+        if let Some(status) = child.try_wait().expect("its status") {
+            panic!("{} ended: {status}", program.display());
+        }
+        assert!(begun.elapsed() < PATIENCE, "{} does not listen", program.display());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child
+}
