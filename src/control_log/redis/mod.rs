@@ -79,7 +79,7 @@ impl RedisControlLog {
         }
     }
 
-    fn may_revoke(&self) -> Result<()> {
+    fn is_there(&self) -> Result<()> {
         if self.left.load(Ordering::Acquire) {
             return Err(Error::Unavailable("this node is stopping".into()));
         }
@@ -116,11 +116,13 @@ impl ControlLog for RedisControlLog {
     }
 
     async fn append(&self, entry: Entry) -> Result<Position> {
-        self.may_revoke()?;
+        self.is_there()?;
         self.scripts.append(&self.link, &entry, self.capacity).await
     }
 
     async fn read(&self, node: BootId, acted: Position) -> Result<Reading> {
+        // It would take a lease again.
+        self.is_there()?;
         *self.own.lock() = Some((node, acted));
         self.scripts.read(&self.link, node, acted).await
     }
@@ -136,7 +138,7 @@ impl ControlLog for RedisControlLog {
         let begun = Instant::now();
         let mut own_acted: Option<Instant> = None;
         loop {
-            self.may_revoke()?;
+            self.is_there()?;
             let looked = self.scripts.look(&self.link).await;
             let mut trouble = String::from("this node has not acted on the revocation in time");
             let mut settled = false;

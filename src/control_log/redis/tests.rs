@@ -151,6 +151,17 @@ async fn a_revocation_whose_own_node_has_not_acted_is_not_answered() {
 }
 
 #[tokio::test]
+async fn a_node_that_has_left_takes_no_lease_again() {
+    let Some((link, _server)) = shared().await else { return };
+    let (boot, log, start) = node(&link).await;
+    let (other, stays, _) = node(&link).await;
+    log.detach(boot).await;
+    assert!(matches!(log.read(boot, start).await, Err(Error::Unavailable(_))));
+    assert!(matches!(log.append(some_entry(1)).await, Err(Error::Unavailable(_))));
+    assert_eq!(stays.read(other, start).await.unwrap().holders, [(other, start)]);
+}
+
+#[tokio::test]
 async fn a_node_that_was_heard_is_waited_for_without_a_lease() {
     let Some(server) = Server::start(&[]) else { return };
     let link = server.link();
