@@ -1,67 +1,93 @@
 //! The composition root of the server: the only place that names the implementations of the seams, starts the tasks
-//! and stops them in order.
+//! and stops them in order. The commands open what they need through it.
+
+mod company;
+mod counted;
+mod feed;
+mod probe;
+mod servers;
+mod sessions;
+mod stop;
+mod store;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
+use tokio::sync::mpsc;
 
 use crate::admin::{Checks, Health, Heartbeat, Operators};
+use crate::channel_layer::ChannelLayer;
+use crate::channel_layer::nats::NatsLayer;
 use crate::config::Config;
 use crate::conn::{self, Gate};
 use crate::control_log::ControlLog;
 use crate::control_log::lease::DeliveryLease;
 use crate::control_log::local::LocalControlLog;
+use crate::control_log::redis::RedisControlLog;
 use crate::fanout::Registry;
-use crate::http::{self, Gauges, Http, Settings, Stats};
+use crate::http::{self, Http, Settings, Stats};
+use crate::limits;
 use crate::listen::{self, Listener};
-use crate::metrics::{Metrics, raise};
+use crate::metrics::Metrics;
 use crate::model::{BootId, SystemTime, WallClock};
-use crate::presence::Presence;
-use crate::presence::local::LocalPresence;
-use crate::rooms::counters::ACK_BUCKETS_MS;
-use crate::rooms::directory::{Directory, Seams};
+use crate::presence::redis::Gone;
+use crate::redis_link::RedisLink;
+use crate::rooms::cluster::{self, Cluster, Neighbours};
+use crate::rooms::directory::{Directory, Seams, author_of};
 use crate::rooms::hub::{Hub, LiveHub};
 use crate::sessions::UserSessions;
 use crate::sessions::password::Passwords;
-use crate::sessions::sqlite::SqliteSessions;
-use crate::shutdown::{self, Phase, Sequence, Tasks, Token};
+use crate::shutdown::{self, Tasks, Token};
 use crate::store::Store;
-use crate::store::sqlite::SqliteStore;
-use crate::throttle::Throttle;
-use crate::throttle::local::LocalThrottles;
-use crate::wire::close::CloseCode;
-use crate::wire::farewell::farewell;
+
+use self::company::OpenPresence;
+use self::counted::CountedLog;
+pub use probe::probe;
+pub use sessions::OpenSessions;
+pub use store::OpenStore;
 
 /// How often expired sessions are removed.
 const SESSION_SWEEP: Duration = Duration::from_secs(10 * 60);
-/// Connections told goodbye in one go while the server stops.
-const GOODBYES_AT_ONCE: usize = 200;
-/// How many connections may return in one second after a stop: their delays are spread so.
-const RETURNS_PER_SECOND: f64 = 500.0;
 
 /// What lives while the server serves.
 struct Parts {
-    store: Arc<SqliteStore>,
-    sessions: SqliteSessions,
+    node: BootId,
+    store: OpenStore,
+    sessions: OpenSessions,
+    log: Arc<dyn ControlLog>,
+    lease: DeliveryLease,
+    layer: Option<Arc<NatsLayer>>,
+    reaches_store: Arc<AtomicBool>,
+    company: OpenPresence,
+    gone: Option<mpsc::Receiver<Gone>>,
     gate: Arc<Gate>,
     http: Arc<Http>,
-    log: LocalControlLog,
     metrics: Arc<Metrics>,
+}
+
+/// A key with its value and where that came from, for messages: no secret is in it.
+fn place(config: &Config, key: &str) -> String {
+    let setting = config.settings().iter().find(|setting| setting.key == key);
+    setting.map_or_else(
+        || key.to_owned(),
+        |setting| format!("{} = {:?} ({})", setting.key, setting.value, setting.origin),
+    )
 }
 
 /// Serves until the process is asked to stop.
 ///
 /// # Errors
-/// What keeps the server from starting: an address that is taken, a database that can't be opened.
+/// What keeps the server from starting: an address that is taken, a database that can't be opened, a server out of
+/// reach.
 pub async fn serve(config: &Config) -> anyhow::Result<()> {
     if let Err(error) = listen::raise_file_limit() {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
     let listener = Listener::bind(config.listen)?;
     let token = Token::new();
-    let parts = compose(config)?;
+    let mut parts = compose(config).await?;
     let heartbeat = Heartbeat::default();
     let operators = Operators::start(
         config.admin_listen,
@@ -70,18 +96,28 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
     )?;
     let background = Tasks::new("background");
     let connections = Tasks::new("connections");
-    let node = BootId::random();
-    let position = parts.log.attach(node).await.context("the control log can't be read")?;
+    let position = parts
+        .log
+        .attach(parts.node)
+        .await
+        .context("the control log can't be read")?;
     background.spawn(heartbeat.run());
     background.spawn(conn::enforce(
         Arc::clone(&parts.gate),
-        Arc::new(parts.log.clone()),
-        DeliveryLease::unlimited(),
-        node,
+        Arc::clone(&parts.log),
+        parts.lease.clone(),
+        parts.node,
         position,
     ));
+    if parts.layer.is_some() {
+        background.spawn(cluster::run(Arc::clone(&parts.gate.hub)));
+        background.spawn(watch_store(parts.store.shared(), Arc::clone(&parts.reaches_store)));
+    }
     background.spawn(conn::sweep(Arc::clone(&parts.gate)));
-    background.spawn(sweep_sessions(parts.sessions.clone()));
+    if let Some(gone) = parts.gone.take() {
+        background.spawn(tell_gone(gone, Arc::clone(&parts.gate)));
+    }
+    background.spawn(sweep_sessions(parts.sessions.users()));
     let stats = Arc::clone(&parts.http.stats);
     background.spawn(async move { stats.run().await });
     let sockets = http::sockets(Arc::clone(&parts.http), Arc::clone(&parts.gate));
@@ -96,37 +132,49 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
 
     let asked = shutdown::signal().await.context("signals can't be waited for")?;
     tracing::info!(signal = asked, "stopping");
-    stop(config, &parts, &token, &connections).await;
+    stop::stop(config, &parts, &token, &connections).await;
     let _ = serving.await;
     operators.stop();
     Ok(())
 }
 
 /// Opens what holds state and wires it up.
-fn compose(config: &Config) -> anyhow::Result<Parts> {
+async fn compose(config: &Config) -> anyhow::Result<Parts> {
     let clock: Arc<dyn WallClock> = Arc::new(SystemTime);
-    ensure!(
-        config.channel_layer == crate::config::ChannelLayerAt::Local,
-        "this build has no channel layer but local"
-    );
-    let alone = "this build keeps everything on this machine: leave store and sessions at their defaults";
-    let store = SqliteStore::open(&config.store_path().context(alone)?, Arc::clone(&clock))?;
-    let sessions = SqliteSessions::open(&config.sessions_path().context(alone)?, Arc::clone(&clock))?;
-    let user_sessions: Arc<dyn UserSessions> = Arc::new(sessions.clone());
-    let log = LocalControlLog::new();
-    let presence: Arc<dyn Presence> = LocalPresence::new().node();
+    let store = OpenStore::open(config).await?;
+    let sessions = OpenSessions::open(config).await?;
+    let node = BootId::random();
+    let metrics = Arc::new(Metrics::new());
+    let (log, lease) = control_log(node, sessions.redis());
+    let log: Arc<dyn ControlLog> = Arc::new(CountedLog {
+        log,
+        metrics: Arc::clone(&metrics),
+    });
+    let mut company = OpenPresence::open(node, sessions.redis()).await;
+    let presence = company.shared();
     let registry = Arc::new(Registry::new());
-    let dyn_store: Arc<dyn Store> = Arc::clone(&store) as Arc<dyn Store>;
-    let hub = Hub::new(
-        Arc::clone(&dyn_store),
+    let layer = servers::nats(config).await?;
+    let reaches_store = Arc::new(AtomicBool::new(true));
+    let cluster = layer.as_ref().map(|layer| {
+        cluster(Neighbourhood {
+            node,
+            layer: Arc::clone(layer) as Arc<dyn ChannelLayer>,
+            store: store.clone(),
+            lease: lease.clone(),
+            reaches_store: Arc::clone(&reaches_store),
+        })
+    });
+    let hub = Hub::among(
+        store.shared(),
         Arc::clone(&presence),
         Arc::clone(&registry),
         Arc::clone(&clock),
+        cluster,
     );
     let directory = Arc::new(Directory::new(Seams {
-        store: Arc::clone(&dyn_store),
-        control_log: Arc::new(log.clone()),
-        sessions: Arc::clone(&user_sessions),
+        store: store.shared(),
+        control_log: Arc::clone(&log),
+        sessions: sessions.users(),
         presence: Arc::clone(&presence),
         live: Arc::new(LiveHub(Arc::clone(&hub))),
         clock: Arc::clone(&clock),
@@ -134,119 +182,137 @@ fn compose(config: &Config) -> anyhow::Result<Parts> {
     let gate = Arc::new(Gate::new(
         Arc::clone(&directory),
         Arc::clone(&hub),
-        Arc::clone(&user_sessions),
+        sessions.users(),
         Arc::clone(&clock),
         config.limits,
     ));
-    let throttles: Arc<dyn Throttle> = if config.limits {
-        Arc::new(LocalThrottles::new())
-    } else {
-        Arc::new(crate::throttle::Off)
-    };
-    let gauges = Arc::new(LiveGauges {
+    let gauges = Arc::new(feed::LiveGauges {
         hub: Arc::clone(&hub),
         registry,
     });
     let http = Arc::new(Http {
         directory,
-        store: dyn_store,
-        sessions: user_sessions,
+        store: store.shared(),
+        sessions: sessions.users(),
         presence,
         clock: Arc::clone(&clock),
         passwords: Passwords::new()?,
-        throttles,
-        stats: Arc::new(Stats::new(gauges, clock)),
+        throttles: company::throttles(config, sessions.redis()),
         admission: http::Admission::default(),
+        stats: Arc::new(Stats::new(gauges, clock)),
         settings: Settings::from(config),
     });
-    let metrics = Arc::new(Metrics::new());
-    feed(&metrics, &hub, &store);
+    feed::feed(&metrics, &hub, &store, layer.as_ref());
     Ok(Parts {
+        node,
+        gone: company.take_gone(),
+        company,
         store,
         sessions,
+        log,
+        lease,
+        layer,
+        reaches_store,
         gate,
         http,
-        log,
         metrics,
     })
 }
 
-/// The live figures of the admin area.
-struct LiveGauges {
-    hub: Arc<Hub>,
-    registry: Arc<Registry>,
+/// What a node's place among others is made of.
+struct Neighbourhood {
+    node: BootId,
+    layer: Arc<dyn ChannelLayer>,
+    store: OpenStore,
+    lease: DeliveryLease,
+    reaches_store: Arc<AtomicBool>,
 }
 
-impl Gauges for LiveGauges {
-    fn connections(&self) -> u64 {
-        self.registry.len() as u64
-    }
+fn cluster(hood: Neighbourhood) -> Arc<Cluster> {
+    let Neighbourhood {
+        node,
+        layer,
+        store,
+        lease,
+        reaches_store,
+    } = hood;
+    Cluster::new(Neighbours {
+        boot: node,
+        layer,
+        wall: Arc::new(SystemTime),
+        observe: Box::new(move |id| store.observe(id)),
+        lease,
+        reaches_store: Box::new(move || reaches_store.load(Ordering::Relaxed)),
+    })
+}
 
-    fn people(&self) -> u64 {
-        self.registry.people() as u64
-    }
-
-    fn messages(&self) -> u64 {
-        self.hub.counters().messages.get()
+/// Notes once a second whether the store answers, for the status frames: other nodes count on a node that reaches it.
+async fn watch_store(store: Arc<dyn Store>, reaches: Arc<AtomicBool>) {
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        let answered = tokio::time::timeout(limits::CHECK_PATIENCE, store.ping()).await;
+        reaches.store(matches!(answered, Ok(Ok(()))), Ordering::Relaxed);
     }
 }
 
-/// Lets the metrics read what the hot paths count by themselves.
-fn feed(metrics: &Metrics, hub: &Arc<Hub>, store: &Arc<SqliteStore>) {
-    let (hub, store) = (Arc::clone(hub), Arc::clone(store));
-    metrics.before_each_text(move |m| {
-        let counters = hub.counters();
-        m.connections
-            .set(i64::try_from(hub.registry().len()).unwrap_or(i64::MAX));
-        m.rooms_active
-            .set(i64::try_from(hub.active_rooms()).unwrap_or(i64::MAX));
-        raise(&m.connections_opened, counters.connections_opened.get());
-        raise(&m.messages_appended, counters.messages.get());
-        raise(&m.messages_repeated, counters.repeated.get());
-        raise(&m.encodings, counters.encodings.get());
-        raise(&m.deliveries, counters.deliveries.get());
-        raise(&m.fell_behind, counters.fell_behind.get());
-        raise(m.catch_ups.of("store"), counters.store_catch_ups.get());
-        let buckets: Vec<(f64, u64)> = ACK_BUCKETS_MS
-            .iter()
-            .zip(&counters.ack_buckets)
-            .map(|(&bound, count)| (Duration::from_millis(bound).as_secs_f64(), count.get()))
-            .collect();
-        let beyond = counters.ack_buckets[ACK_BUCKETS_MS.len()].get();
-        m.send_to_ack.set(
-            buckets,
-            beyond,
-            Duration::from_micros(counters.ack_micros.get()).as_secs_f64(),
-        );
-        let reads = store.counters();
-        raise(
-            m.store_reads.of("message_range"),
-            reads.range_reads.load(Ordering::Relaxed),
-        );
-        raise(m.store_reads.of("other"), reads.other_reads.load(Ordering::Relaxed));
-        raise(&m.store_writes, reads.writes.load(Ordering::Relaxed));
-        raise(&m.store_commits, reads.commits.load(Ordering::Relaxed));
-        raise(&m.store_commits_failed, reads.failed_commits.load(Ordering::Relaxed));
-        raise(&m.store_checkpoints, reads.checkpoints.load(Ordering::Relaxed));
-    });
+/// This node's end of the control log, and the lease that its readings renew.
+fn control_log(node: BootId, redis: Option<&RedisLink>) -> (Arc<dyn ControlLog>, DeliveryLease) {
+    match redis {
+        Some(link) => {
+            let lease = DeliveryLease::of(node);
+            (Arc::new(RedisControlLog::new(link.clone(), lease.clone())), lease)
+        }
+        None => (Arc::new(LocalControlLog::new()), DeliveryLease::unlimited()),
+    }
 }
 
-/// What this node needs to serve.
+/// What this node needs to serve. Each is asked on the main runtime, where its connections live.
 fn checks(parts: &Parts) -> Checks {
-    let store = Arc::clone(&parts.store);
-    let sessions = parts.sessions.clone();
-    Checks::new()
+    let runtime = tokio::runtime::Handle::current();
+    let (store, sessions) = (parts.store.shared(), parts.sessions.users());
+    let on = runtime.clone();
+    let mut checks = Checks::new();
+    if let Some(layer) = &parts.layer {
+        let (layer, on) = (Arc::clone(layer), runtime.clone());
+        checks = checks.with("channel layer", move || {
+            let layer = Arc::clone(&layer);
+            let asked = on.spawn(async move { layer.ping().await.map_err(|error| error.to_string()) });
+            async move { asked.await.map_err(|error| error.to_string())? }
+        });
+    }
+    if let Some(cluster) = parts.gate.hub.cluster() {
+        let cluster = Arc::clone(cluster);
+        checks = checks.with("cluster", move || std::future::ready(cluster.serves()));
+    }
+    checks
         .with("store", move || {
             let store = Arc::clone(&store);
-            async move { store.ping().await }
+            let asked = on.spawn(async move { store.ping().await.map_err(|error| error.to_string()) });
+            async move { asked.await.map_err(|error| error.to_string())? }
         })
         .with("sessions", move || {
-            let sessions = sessions.clone();
-            async move { sessions.ping().await }
+            let sessions = Arc::clone(&sessions);
+            let asked = runtime.spawn(async move { sessions.ping().await.map_err(|error| error.to_string()) });
+            async move { asked.await.map_err(|error| error.to_string())? }
         })
 }
 
-async fn sweep_sessions(sessions: SqliteSessions) {
+/// Tells who went offline because another node is gone.
+async fn tell_gone(mut gone: mpsc::Receiver<Gone>, gate: Arc<Gate>) {
+    while let Some(gone) = gone.recv().await {
+        // That somebody is in a room no more shows in its next count; the other person of a direct one is told.
+        let Gone::Offline(user) = gone else { continue };
+        match gate.store.user(user).await {
+            Ok(Some(user)) => gate.hub.person(&author_of(&user), false, Some(gate.clock.now())),
+            Ok(None) => {}
+            Err(error) => tracing::debug!(%error, "who went with another node can't be told"),
+        }
+    }
+}
+
+async fn sweep_sessions(sessions: Arc<dyn UserSessions>) {
     let mut every = tokio::time::interval(SESSION_SWEEP);
     loop {
         every.tick().await;
@@ -255,43 +321,5 @@ async fn sweep_sessions(sessions: SqliteSessions) {
             Ok(count) => tracing::info!(count, "removed expired sessions"),
             Err(error) => tracing::warn!(%error, "expired sessions can't be removed"),
         }
-    }
-}
-
-/// Stops in a fixed order: not ready; no new connections; goodbye to those that are open; what is under way is
-/// written; the databases are closed.
-async fn stop(config: &Config, parts: &Parts, token: &Token, connections: &Tasks) {
-    let goodbye = async {
-        token.advance(Phase::Draining);
-        token.advance(Phase::Closing);
-        let links = parts.gate.registry.all();
-        #[expect(clippy::cast_precision_loss, reason = "a count of sockets is far below 2^52")]
-        let spread = (links.len() as f64 / RETURNS_PER_SECOND).min(config.drain_window.as_secs_f64());
-        for (index, link) in links.iter().enumerate() {
-            link.close(farewell(CloseCode::GoingAway, rand::random::<f64>() * spread));
-            if index % GOODBYES_AT_ONCE == GOODBYES_AT_ONCE - 1 {
-                tokio::task::yield_now().await;
-            }
-        }
-        while !parts.gate.registry.is_empty() {
-            // Who was still in the handshake is told too; telling somebody twice changes nothing.
-            for link in parts.gate.registry.all() {
-                link.close(farewell(CloseCode::GoingAway, rand::random::<f64>() * spread));
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    let outcomes = Sequence::new()
-        .then("connections", goodbye)
-        .then("requests", async { connections.idle().await })
-        .then("store", async {
-            token.advance(Phase::Stopping);
-            parts.store.close().await;
-        })
-        .then("sessions", async { parts.sessions.close().await })
-        .run(config.shutdown_deadline)
-        .await;
-    for outcome in outcomes.iter().filter(|outcome| !outcome.finished) {
-        tracing::warn!(step = outcome.step, took = ?outcome.took, "a step of the stop was cut short");
     }
 }

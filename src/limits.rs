@@ -269,6 +269,8 @@ pub const HANDSHAKES_AT_ONCE: usize = 256;
 pub const HANDSHAKES_WAITING_MAX: usize = 4_096;
 /// How long a handshake waits for a place; beyond it 503.
 pub const HANDSHAKE_WAIT: Duration = Duration::from_secs(5);
+/// People who went with another node and wait to be told as gone; more are not told, and are gone all the same.
+pub const PRESENCE_GONE_QUEUE_MAX: usize = 1_024;
 /// Servers in one address of NATS, ScyllaDB or Redis; more are refused, since the servers name their peers.
 pub const SERVERS_MAX: usize = 64;
 /// Sends of one connection: 30 at once, then 20 per second; more are answered `rate_limited`.

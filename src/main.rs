@@ -16,6 +16,8 @@ use natter::telemetry;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // Once for the process, before any client of a server could choose another.
+    natter::channel_layer::nats::install_tls_provider();
     match run() {
         Ok(code) => code,
         Err(error) => {

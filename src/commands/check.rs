@@ -8,7 +8,8 @@ use std::process::ExitCode;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::config::Config;
+use crate::app;
+use crate::config::{ChannelLayerAt, Config};
 use crate::limits;
 
 /// What a try came to.
@@ -27,8 +28,9 @@ pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
         println!("  {setting}");
     }
     println!("findings");
-    let config = config.clone();
-    let findings = tokio::task::spawn_blocking(move || findings(&config)).await?;
+    let own = config.clone();
+    let mut findings = tokio::task::spawn_blocking(move || findings(&own)).await?;
+    findings.extend(servers(config).await);
     let mut wrong = 0;
     for (what, finding) in findings {
         match finding {
@@ -47,20 +49,41 @@ pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
+/// What can be found out on this machine.
 fn findings(config: &Config) -> Vec<(&'static str, Finding)> {
-    vec![
+    let mut findings = vec![
         ("listen", address(config.listen)),
         ("admin-listen", address(config.admin_listen)),
-        ("data-dir", directory(&config.data_dir)),
-        (
-            "store",
-            database(config.store_path().as_deref(), &["users", "rooms", "messages"]),
-        ),
-        ("channel-layer", Finding::Fine("in this process".to_owned())),
-        ("sessions", database(config.sessions_path().as_deref(), &["sessions"])),
         ("open files", open_files()),
         ("public-url", public_url(config)),
-    ]
+    ];
+    let (store, sessions) = (config.store_path(), config.sessions_path());
+    if store.is_some() || sessions.is_some() {
+        findings.push(("data-dir", directory(&config.data_dir)));
+    }
+    if let Some(path) = store {
+        findings.push(("store", database(&path, &["users", "rooms", "messages"])));
+    }
+    if config.channel_layer == ChannelLayerAt::Local {
+        findings.push(("channel-layer", Finding::Fine("in this process".to_owned())));
+    }
+    if let Some(path) = sessions {
+        findings.push(("sessions", database(&path, &["sessions"])));
+    }
+    findings
+}
+
+/// What servers say.
+async fn servers(config: &Config) -> Vec<(&'static str, Finding)> {
+    let finding = |outcome: anyhow::Result<String>| match outcome {
+        Ok(text) => Finding::Fine(text),
+        Err(error) => Finding::Wrong(format!("{error:#}")),
+    };
+    let probes = app::probe(config).await;
+    probes
+        .into_iter()
+        .map(|(key, outcome)| (key, finding(outcome)))
+        .collect()
 }
 
 fn address(address: SocketAddr) -> Finding {
@@ -105,10 +128,7 @@ fn directory(path: &Path) -> Finding {
     }
 }
 
-fn database(path: Option<&Path>, tables: &[&str]) -> Finding {
-    let Some(path) = path else {
-        return Finding::Wrong("this build has none on servers".to_owned());
-    };
+fn database(path: &Path, tables: &[&str]) -> Finding {
     if !path.exists() {
         return Finding::Fine(format!("{} will be made at the first start", path.display()));
     }

@@ -1,4 +1,5 @@
-//! `natter createsuperuser`: makes a superuser, or makes one of an existing user. Works beside a running server.
+//! `natter createsuperuser`: makes a superuser, or makes one of an existing user. Works beside running servers: each looks up in the
+//! store, at every request, what somebody may.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -6,11 +7,12 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 
+use crate::app::OpenStore;
 use crate::config::Config;
 use crate::model::Name;
 use crate::model::user::PASSWORD_CHARS;
 use crate::sessions::password::Passwords;
-use crate::store::{AccountStore, AuditStore, Error, NewAuditEntry, NewUser, Store as _};
+use crate::store::{Error, NewAuditEntry, NewUser, Store};
 
 use super::storage;
 
@@ -31,14 +33,14 @@ pub struct Arguments {
 /// # Errors
 /// A name or password that breaks the rules, or a store that can't be opened.
 pub async fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let store = storage::open_store(config)?;
+    let store = OpenStore::open(config).await?.shared();
     let outcome = make(&*store, arguments).await;
     store.close().await;
     println!("{}", outcome?);
     Ok(ExitCode::SUCCESS)
 }
 
-async fn make(store: &(impl AccountStore + AuditStore), arguments: &Arguments) -> anyhow::Result<String> {
+async fn make(store: &dyn Store, arguments: &Arguments) -> anyhow::Result<String> {
     let name = match &arguments.username {
         Some(name) => name.clone(),
         None => ask("Username: ")?,
@@ -84,7 +86,7 @@ async fn make(store: &(impl AccountStore + AuditStore), arguments: &Arguments) -
     Ok(format!("the superuser {name} was made"))
 }
 
-async fn note(store: &impl AuditStore, action: &str, name: &Name) -> anyhow::Result<()> {
+async fn note(store: &dyn Store, action: &str, name: &Name) -> anyhow::Result<()> {
     let entry = NewAuditEntry {
         actor: None,
         actor_name: "command line".to_owned(),

@@ -1,26 +1,29 @@
-//! `natter migrate`: brings the databases to this version's schema. `serve` does the same at its start; this is for
-//! those who want it done, and seen, beforehand.
+//! `natter migrate`: brings what is stored to this version's schema. `serve` does the same for files at its start, and
+//! never for servers: with those, several nodes run, and somebody has to decide when.
 
 use std::process::ExitCode;
 
+use crate::app::{OpenSessions, OpenStore};
 use crate::config::Config;
-use crate::sessions::UserSessions as _;
-use crate::store::Store as _;
 
-use super::storage;
-
-/// Opens both databases, which makes or updates them.
+/// Makes or updates what is stored.
 ///
 /// # Errors
-/// What is wrong with a file, or with a step of a schema.
+/// What is wrong with a file or a server, or with a step of a schema.
 pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
-    let store = storage::open_store(config)?;
+    let store = OpenStore::migrated(config).await?.shared();
     store.ping().await?;
-    println!("store: {} is up to date", storage::store_path(config)?.display());
+    match config.store_path() {
+        Some(path) => println!("store: {} is up to date", path.display()),
+        None => println!("store: the keyspace is up to date"),
+    }
     store.close().await;
-    let sessions = storage::open_sessions(config)?;
-    sessions.ping().await?;
-    println!("sessions: {} is up to date", storage::sessions_path(config)?.display());
+    let sessions = OpenSessions::open(config).await?;
+    sessions.users().ping().await?;
+    match config.sessions_path() {
+        Some(path) => println!("sessions: {} is up to date", path.display()),
+        None => println!("sessions: Redis answers, and needs no schema"),
+    }
     sessions.close().await;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,4 +1,4 @@
-//! `natter seed`: fills an embedded store for load tests: users with ready sessions, rooms, memberships, messages.
+//! `natter seed`: fills a store for load tests: users with ready sessions, rooms, memberships, messages.
 //!
 //! Nothing is hashed and nobody logs in, so thousands of users take seconds. They have no password: their cookies, in
 //! the file that is written, are the only way in. Names, memberships, texts and who says what follow from `--seed`;
@@ -19,14 +19,14 @@ use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 use tower_sessions::session::Id;
 
+use crate::app::{OpenSessions, OpenStore};
 use crate::client::COOKIE;
 use crate::config::Config;
 use crate::model::message::Author;
 use crate::model::{EventId, Message, Name, Role, Room, RoomKind, Timestamp, User};
+use crate::sessions::NewSession;
 use crate::sessions::password::NO_PASSWORD;
-use crate::sessions::{NewSession, UserSessions as _};
-use crate::store::sqlite::SqliteStore;
-use crate::store::{AccountStore as _, NewRoom, NewUser, RoomStore as _, Store as _};
+use crate::store::{NewRoom, NewUser, Store};
 
 use super::storage;
 
@@ -75,8 +75,9 @@ const SPAN: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 pub async fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let user_names = names(&arguments.prefix, 'u', arguments.users)?;
     let room_names = names(&arguments.prefix, 'r', arguments.rooms)?;
-    let store = storage::open_store(config)?;
-    refuse_collisions(&store, &arguments.prefix, &user_names, &room_names).await?;
+    let open = OpenStore::open(config).await?;
+    let store = &*open.shared();
+    refuse_collisions(store, &arguments.prefix, &user_names, &room_names).await?;
     let out = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -84,18 +85,18 @@ pub async fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<ExitC
         .open(&arguments.out);
     let out = out.with_context(|| format!("{} can't be made; it must not exist yet", arguments.out.display()))?;
 
-    let users = make_users(&store, user_names).await?;
+    let users = make_users(store, user_names).await?;
     println!("{} users", users.len());
     let sessions = make_sessions(config, &users).await?;
     write_users(BufWriter::new(out), &users, &sessions)?;
     println!("{} sessions in {}", sessions.len(), arguments.out.display());
-    let rooms = make_rooms(&store, room_names, &users, arguments).await?;
+    let rooms = make_rooms(store, room_names, &users, arguments).await?;
     println!(
         "{} rooms, {} members in each",
         rooms.len(),
         rooms.first().map_or(0, |(_, members)| members.len())
     );
-    let messages = make_messages(&store, &rooms, arguments).await?;
+    let messages = make_messages(&open, &rooms, arguments).await?;
     println!("{messages} messages");
     store.close().await;
     Ok(ExitCode::SUCCESS)
@@ -109,7 +110,7 @@ fn names(prefix: &str, kind: char, count: u32) -> anyhow::Result<Vec<Name>> {
     (0..count).map(name).collect()
 }
 
-async fn refuse_collisions(store: &SqliteStore, prefix: &str, users: &[Name], rooms: &[Name]) -> anyhow::Result<()> {
+async fn refuse_collisions(store: &dyn Store, prefix: &str, users: &[Name], rooms: &[Name]) -> anyhow::Result<()> {
     let advice = "choose another --prefix or --data-dir";
     for names in users.chunks(USERS_AT_ONCE) {
         if let Some(user) = store.users_by_name(names).await?.first() {
@@ -128,7 +129,7 @@ async fn refuse_collisions(store: &SqliteStore, prefix: &str, users: &[Name], ro
     Ok(())
 }
 
-async fn make_users(store: &SqliteStore, names: Vec<Name>) -> anyhow::Result<Vec<User>> {
+async fn make_users(store: &dyn Store, names: Vec<Name>) -> anyhow::Result<Vec<User>> {
     let at = storage::now();
     let mut users = Vec::with_capacity(names.len());
     for some in names.chunks(USERS_AT_ONCE) {
@@ -144,7 +145,7 @@ async fn make_users(store: &SqliteStore, names: Vec<Name>) -> anyhow::Result<Vec
 }
 
 async fn make_sessions(config: &Config, users: &[User]) -> anyhow::Result<Vec<Id>> {
-    let sessions = storage::open_sessions(config)?;
+    let sessions = OpenSessions::open(config).await?;
     let expires_at = storage::now().plus(config.session_life);
     let ids: Vec<Id> = users.iter().map(|_| Id(rand::random())).collect();
     let new = users.iter().zip(&ids).map(|(user, id)| NewSession {
@@ -152,7 +153,7 @@ async fn make_sessions(config: &Config, users: &[User]) -> anyhow::Result<Vec<Id
         user: user.id,
         expires_at,
     });
-    sessions.create_many(new.collect()).await?;
+    sessions.users().create_many(new.collect()).await?;
     sessions.close().await;
     Ok(ids)
 }
@@ -175,7 +176,7 @@ fn write_users(mut out: BufWriter<std::fs::File>, users: &[User], sessions: &[Id
 type RoomAndMembers = (Room, Vec<User>);
 
 async fn make_rooms(
-    store: &SqliteStore,
+    store: &dyn Store,
     names: Vec<Name>,
     users: &[User],
     arguments: &Arguments,
@@ -212,7 +213,7 @@ async fn make_rooms(
 }
 
 /// Makes the messages in the order of their ids, which is how they go into the store fastest: the rooms take turns.
-async fn make_messages(store: &SqliteStore, rooms: &[RoomAndMembers], arguments: &Arguments) -> anyhow::Result<u64> {
+async fn make_messages(store: &OpenStore, rooms: &[RoomAndMembers], arguments: &Arguments) -> anyhow::Result<u64> {
     let mut random = StdRng::seed_from_u64(arguments.seed);
     let total = rooms.len() as u64 * u64::from(arguments.messages);
     let first = storage::now().minus(SPAN).millis();

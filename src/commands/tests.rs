@@ -11,9 +11,11 @@ use crate::admin::{Checks, Health, Heartbeat, Operators};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::model::message::Author;
-use crate::model::{Change, ChangeKind, Name, NewMessage, Nonce, Role, RoomKind};
+use crate::model::{Change, ChangeKind, Name, NewMessage, Nonce, Role, RoomKind, SystemTime};
 use crate::sessions::USER_KEY;
+use crate::sessions::sqlite::SqliteSessions;
 use crate::shutdown::{Phase, Token};
+use crate::store::sqlite::SqliteStore;
 use crate::store::{
     AccountStore as _, AuditStore as _, Invite, MessageStore as _, NewAuditEntry, NewRoom, NewUser, Range,
     RoomStore as _, Store as _,
@@ -23,6 +25,17 @@ fn config() -> (TempDir, Config) {
     let folder = tempfile::tempdir().unwrap();
     let config = Config::for_directory(&folder.path().join("data")).unwrap();
     (folder, config)
+}
+
+fn open_store(config: &Config) -> anyhow::Result<Arc<SqliteStore>> {
+    Ok(SqliteStore::open(&config.store_path().unwrap(), Arc::new(SystemTime))?)
+}
+
+fn open_sessions(config: &Config) -> anyhow::Result<SqliteSessions> {
+    Ok(SqliteSessions::open(
+        &config.sessions_path().unwrap(),
+        Arc::new(SystemTime),
+    )?)
 }
 
 fn name(text: &str) -> Name {
@@ -58,12 +71,12 @@ async fn seed_makes_users_whose_cookies_are_sessions_and_refuses_a_second_time()
     seed::run(&config, &arguments).await.unwrap();
     let users = seed::read_users(&arguments.out, 1_000).unwrap();
     assert_eq!((users.len(), users[3].username.as_str()), (50, "bench-u3"));
-    let sessions = storage::open_sessions(&config).unwrap();
+    let sessions = open_sessions(&config).unwrap();
     let value = users[3].cookie.strip_prefix("natter_session=").unwrap();
     let record = sessions.load(&value.parse().unwrap()).await.unwrap().unwrap();
     assert_eq!(record.data[USER_KEY], users[3].id.as_str());
 
-    let store = storage::open_store(&config).unwrap();
+    let store = open_store(&config).unwrap();
     let room = store.room_by_name(&name("bench-r2")).await.unwrap().unwrap();
     assert_eq!(store.member_count(room.id).await.unwrap(), 20);
     let page = store.page(room.id, Range::Latest, 100).await.unwrap();
@@ -87,7 +100,7 @@ async fn the_same_seed_says_the_same() {
     for _ in 0..2 {
         let (folder, config) = config();
         seed::run(&config, &seed_arguments(&folder)).await.unwrap();
-        let store = storage::open_store(&config).unwrap();
+        let store = open_store(&config).unwrap();
         let room = store.room_by_name(&name("bench-r1")).await.unwrap().unwrap();
         let page = store.page(room.id, Range::Latest, 100).await.unwrap();
         texts.push(
@@ -102,7 +115,7 @@ async fn the_same_seed_says_the_same() {
 
 /// Something of everything that an archive carries.
 async fn fill(config: &Config) {
-    let store = storage::open_store(config).unwrap();
+    let store = open_store(config).unwrap();
     let at = storage::now();
     let ann = store.create_user(new_user("Ann"), None).await.unwrap();
     let bob = store.create_user(new_user("bob"), None).await.unwrap();
@@ -212,7 +225,7 @@ async fn an_archive_carries_everything_there_and_back() {
         );
     }
 
-    let store = storage::open_store(&to).unwrap();
+    let store = open_store(&to).unwrap();
     let room = store.room_by_name(&name("lobby")).await.unwrap().unwrap();
     let page = store.page(room.id, Range::Latest, 10).await.unwrap();
     assert_eq!(
@@ -262,7 +275,7 @@ async fn an_archive_is_read_whole_into_an_empty_store_or_not_at_all() {
         .await
         .unwrap_err();
     assert!(error.to_string().contains("cut off"), "{error}");
-    let store = storage::open_store(&to).unwrap();
+    let store = open_store(&to).unwrap();
     assert_eq!(store.totals().await.unwrap().users, 0);
     let again = archive::export(&from, &archive::ExportArguments { file: whole })
         .await
@@ -276,7 +289,7 @@ async fn a_user_is_promoted_once_and_the_audit_log_has_it() {
     let arguments = createsuperuser::Arguments {
         username: Some("Ann".to_owned()),
     };
-    let store = storage::open_store(&config).unwrap();
+    let store = open_store(&config).unwrap();
     store.create_user(new_user("ann"), None).await.unwrap();
     for _ in 0..2 {
         // The store stays open meanwhile, as a running server's would.

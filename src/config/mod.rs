@@ -315,6 +315,6 @@ impl Reader<'_> {
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = if self.value.is_empty() { "(none)" } else { &self.value };
-        write!(f, "{:<18} {value:<28} {}", self.key, self.origin)
+        write!(f, "{:<20} {value:<28} {}", self.key, self.origin)
     }
 }

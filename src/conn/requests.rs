@@ -421,6 +421,7 @@ async fn delete(on: &Connection, named: Option<&str>, id: EventId, reference: Op
 async fn read(on: &Connection, named: Option<&str>, id: EventId, reference: Option<&Ref>) -> Result<(), Failure> {
     let room = room_of(on, named).await?;
     let marker = on.gate.directory.mark_read(on.user.id, &room, id).await?;
+    on.gate.hub.counters().read.add(1);
     ack(on, &room, marker, None, reference);
     Ok(())
 }

@@ -90,6 +90,33 @@ impl Family for Labelled {
     }
 }
 
+/// A histogram for each value of one label. The values are fixed, as for [`Labelled`].
+#[derive(Debug, Clone)]
+pub struct LabelledTimes {
+    values: &'static [&'static str],
+    histograms: Box<[Histogram]>,
+}
+
+impl LabelledTimes {
+    /// The histogram of a value; one that is not known counts as the last.
+    #[must_use]
+    pub fn of(&self, value: &str) -> &Histogram {
+        let place = self.values.iter().position(|known| *known == value);
+        &self.histograms[place.unwrap_or(self.histograms.len() - 1)]
+    }
+}
+
+impl Family for LabelledTimes {
+    type Shape = (&'static str, &'static [&'static str], &'static [f64]);
+
+    fn make(registry: &Registry, name: &str, help: &str, (label, values, buckets): Self::Shape) -> Self {
+        let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+        let family = register(registry, RawHistogramVec::new(opts, &[label]));
+        let histograms = values.iter().map(|value| family.with_label_values(&[*value])).collect();
+        Self { values, histograms }
+    }
+}
+
 /// HTTP requests by route and status. Routes are patterns of the router, never what a client wrote.
 #[derive(Debug, Clone)]
 pub struct Requests(IntCounterVec);

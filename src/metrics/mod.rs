@@ -9,7 +9,9 @@ mod process;
 use parking_lot::Mutex;
 use prometheus::{Registry, TextEncoder};
 
-pub use family::{Distribution, Family, Histogram, IntCounter, IntGauge, Labelled, RequestTimes, Requests};
+pub use family::{
+    Distribution, Family, Histogram, IntCounter, IntGauge, Labelled, LabelledTimes, RequestTimes, Requests,
+};
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
@@ -108,7 +110,7 @@ families! {
     deliveries: IntCounter = "natter_deliveries_total";
     /// Bytes written to WebSocket connections.
     bytes_written: IntCounter = "natter_written_bytes_total";
-    /// Events told to rooms, by kind.
+    /// Events that this node has stored, or told without storing them, by kind.
     events: Labelled = "natter_events_total", ("kind", &[
         "message", "edited", "deleted", "late", "typing", "presence", "read", "inbox", "other",
     ]);
@@ -144,6 +146,44 @@ families! {
     store_commits_failed: IntCounter = "natter_store_commits_failed_total";
     /// Times that the store's log was copied back into its file.
     store_checkpoints: IntCounter = "natter_store_checkpoints_total";
+    /// Seconds until a statement of ScyllaDB or Cassandra was answered or failed, by kind.
+    store_seconds: LabelledTimes = "natter_store_seconds", ("statement", &["range", "read", "write", "lwt"], WAITS);
+    /// Statements of ScyllaDB or Cassandra that failed.
+    store_failures: IntCounter = "natter_store_failures_total";
+    /// Lightweight transactions of ScyllaDB or Cassandra: names, invites and edits; never a send.
+    store_lwts: IntCounter = "natter_store_lwts_total";
+    /// Messages and changes that became durable so late that they are told as late.
+    store_late: IntCounter = "natter_store_late_total";
+    /// Buckets of messages that this node has begun in ScyllaDB or Cassandra.
+    store_buckets: IntCounter = "natter_store_buckets_begun_total";
+    /// What was handed to the channel layer, by class; durable is one for each event, whatever the number of members.
+    published: Labelled = "natter_published_total", ("class", &["durable", "ephemeral", "broadcast"]);
+    /// What could not be handed to the channel layer; other nodes read it from the store.
+    unpublished: IntCounter = "natter_unpublished_total";
+    /// What came from the channel layer.
+    received: IntCounter = "natter_received_total";
+    /// What the channel layer dropped because this node was slow; it is read from the store.
+    layer_dropped: IntCounter = "natter_layer_dropped_total";
+    /// Interruptions of a connection to the channel layer.
+    layer_interruptions: IntCounter = "natter_layer_interruptions_total";
+    /// Rooms and inboxes that this node hears on the channel layer.
+    subscriptions: IntGauge = "natter_subscriptions";
+    /// Events that other nodes told this one.
+    events_arrived: IntCounter = "natter_events_arrived_total";
+    /// Payloads of other nodes that this build could not read.
+    unreadable: IntCounter = "natter_unreadable_total";
+    /// Times that what other nodes tell came into doubt, by cause.
+    holes: Labelled = "natter_holes_total", ("cause", &["silence", "gap", "hole", "first_seen", "layer", "leases", "other"]);
+    /// Other nodes of which this one is in doubt whether it has heard everything.
+    publishers_in_doubt: IntGauge = "natter_publishers_in_doubt";
+    /// Rooms that are held back because they could not be read again.
+    rooms_held: IntGauge = "natter_rooms_held";
+    /// Times that a room was read again because something may have been missed.
+    repairs: IntCounter = "natter_repairs_total";
+    /// Such readings that failed.
+    repairs_failed: IntCounter = "natter_repairs_failed_total";
+    /// Events that such readings found, and that nobody here had been told.
+    repaired: IntCounter = "natter_repaired_events_total";
     /// Log-ins, by outcome.
     logins: Labelled = "natter_logins_total", ("outcome", &[
         "ok", "bad_credentials", "throttled", "unavailable", "other",

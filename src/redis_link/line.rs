@@ -172,7 +172,11 @@ async fn connect(options: &RedisOptions, answer: Duration) -> Result<Wire> {
         Topology::Sentinel { sentinels, master } => Ok(Wire::Server(sentinel(options, sentinels, master).await?)),
         Topology::Cluster(hosts) => {
             let infos = hosts.iter().map(|host| options.data_node(host));
-            let client = ClusterClientBuilder::new(infos.collect::<Result<Vec<_>>>()?)
+            let mut builder = ClusterClientBuilder::new(infos.collect::<Result<Vec<_>>>()?);
+            if let Some(certificates) = options.certificates() {
+                builder = builder.certs(certificates);
+            }
+            let client = builder
                 .connection_timeout(limits::REDIS_CONNECT)
                 .response_timeout(answer)
                 .overall_response_timeout(Some(answer))
@@ -193,11 +197,15 @@ async fn connect(options: &RedisOptions, answer: Duration) -> Result<Wire> {
 }
 
 async fn server(options: &RedisOptions, host: &Host) -> Result<MultiplexedConnection> {
-    open(options.data_node(host)?).await
+    open(options, options.data_node(host)?).await
 }
 
-async fn open(info: redis::ConnectionInfo) -> Result<MultiplexedConnection> {
-    let client = Client::open(info).map_err(|error| classed_connect(&error))?;
+async fn open(options: &RedisOptions, info: redis::ConnectionInfo) -> Result<MultiplexedConnection> {
+    let client = match options.certificates() {
+        Some(certificates) => Client::build_with_tls(info, certificates),
+        None => Client::open(info),
+    };
+    let client = client.map_err(|error| classed_connect(&error))?;
     // How long an answer may take is counted by whoever asks.
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(limits::REDIS_CONNECT))
@@ -211,7 +219,7 @@ async fn sentinel(options: &RedisOptions, sentinels: &[Host], master: &str) -> R
     let mut attempts: FuturesUnordered<_> = sentinels
         .iter()
         .map(|host| async move {
-            let mut sentinel = open(options.sentinel(host)?).await?;
+            let mut sentinel = open(options, options.sentinel(host)?).await?;
             let mut question = redis::cmd("SENTINEL");
             question.arg("get-master-addr-by-name").arg(master);
             let found: Option<(String, u16)> = question

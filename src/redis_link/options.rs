@@ -6,7 +6,9 @@
 use std::fmt;
 
 use redis::io::tcp::TcpSettings;
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
+use redis::{
+    ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo, TlsCertificates,
+};
 
 use super::{Error, Result};
 
@@ -57,6 +59,14 @@ pub struct RedisOptions {
     sentinel_credentials: Credentials,
     db: i64,
     prefix: String,
+    certificates: Certificates,
+}
+
+/// PEM texts of TLS.
+#[derive(Clone, Default, PartialEq, Eq)]
+struct Certificates {
+    authorities: Option<Vec<u8>>,
+    own: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl fmt::Debug for RedisOptions {
@@ -123,6 +133,7 @@ impl RedisOptions {
             sentinel_credentials: Credentials::default(),
             db,
             prefix: DEFAULT_PREFIX.into(),
+            certificates: Certificates::default(),
         };
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -154,6 +165,26 @@ impl RedisOptions {
         }
         prefix.clone_into(&mut self.prefix);
         Ok(self)
+    }
+
+    /// The same with PEM certificates: of the authorities that are believed in place of the system's, and this node's
+    /// own with its key. They matter only where the address asks for TLS.
+    #[must_use]
+    pub fn with_certificates(mut self, authorities: Option<Vec<u8>>, own: Option<(Vec<u8>, Vec<u8>)>) -> Self {
+        self.certificates = Certificates { authorities, own };
+        self
+    }
+
+    /// The certificates as the client takes them; `None` leaves everything to the system.
+    pub(super) fn certificates(&self) -> Option<TlsCertificates> {
+        let Certificates { authorities, own } = self.certificates.clone();
+        (self.tls && (authorities.is_some() || own.is_some())).then(|| TlsCertificates {
+            client_tls: own.map(|(client_cert, client_key)| ClientTlsConfig {
+                client_cert,
+                client_key,
+            }),
+            root_cert: authorities,
+        })
     }
 
     /// What stands before every key.

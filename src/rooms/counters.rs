@@ -40,6 +40,26 @@ pub struct Counters {
     pub fell_behind: Counter,
     /// Connections that were opened.
     pub connections_opened: Counter,
+    /// Edits that were stored.
+    pub edited: Counter,
+    /// Deletions that were stored.
+    pub deleted: Counter,
+    /// Times that somebody was told as typing.
+    pub typing: Counter,
+    /// Times that comings and goings were told in a room.
+    pub presence: Counter,
+    /// Read markers that were moved.
+    pub read: Counter,
+    /// Notices to inboxes.
+    pub inbox: Counter,
+    /// Joins answered with the latest page.
+    pub first_joins: Counter,
+    /// Joins that resumed.
+    pub resumed_joins: Counter,
+    /// Joins that resumed after a gap, and were told `reset`.
+    pub reset_joins: Counter,
+    /// Times that a reader went on from the ring once it had drained.
+    pub ring_catch_ups: Counter,
     /// Rooms that became active.
     pub activations: Counter,
     /// Time from reading a send to its acknowledgement, by bucket; not cumulative.

@@ -1,5 +1,6 @@
 //! A server of the built binary, on free ports, with a data folder of its own.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -215,19 +216,32 @@ impl Server {
         Open::new(self.address, path).cookie(&user.cookie).open().await
     }
 
-    /// A figure of the metrics, summed over its labels; 0 if it is not there.
-    pub async fn metric(&self, name: &str) -> f64 {
+    /// All figures of the metrics: each series with its labels, and its value.
+    pub async fn series(&self) -> BTreeMap<String, f64> {
         let answer = Target::at(self.admin)
             .request(Method::GET, "/metrics", None, None)
             .await;
         let text = answer.expect("metrics").body;
-        let lines = text.lines().filter(|line| {
-            let rest = line.strip_prefix(name);
-            rest.is_some_and(|rest| rest.starts_with(' ') || rest.starts_with('{'))
-        });
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
         lines
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum()
+            .filter_map(|line| {
+                let (series, value) = line.rsplit_once(' ')?;
+                Some((series.to_owned(), value.parse().ok()?))
+            })
+            .collect()
+    }
+
+    /// A figure of the metrics: one series, named with its labels, or a family's sum over its labels.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let family = format!("{name}{{");
+        let figures: Vec<f64> = self
+            .series()
+            .await
+            .into_iter()
+            .filter_map(|(series, value)| (series == name || series.starts_with(&family)).then_some(value))
+            .collect();
+        assert!(!figures.is_empty(), "there is no metric {name}");
+        figures.iter().sum()
     }
 }
 

@@ -7,6 +7,7 @@ mod bounds;
 mod counts;
 mod crash;
 mod direct;
+mod metrics;
 mod nonce;
 mod order;
 mod presence;

@@ -121,6 +121,11 @@ impl Link {
         }
     }
 
+    /// What the server said of itself when it was reached.
+    pub(super) fn server_version(&self) -> Option<String> {
+        self.client.try_server_info().map(|info| info.version)
+    }
+
     fn check(&self) -> Result<()> {
         if self.client.connection_state() == State::Connected {
             return Ok(());

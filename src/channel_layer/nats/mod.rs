@@ -127,6 +127,12 @@ impl NatsLayer {
         Ok(Arc::new(layer))
     }
 
+    /// The version that the server says it has.
+    #[must_use]
+    pub fn server_version(&self) -> Option<String> {
+        self.links.first().and_then(|link| link.server_version())
+    }
+
     /// The layer's counters, for the metrics.
     #[must_use]
     pub fn counters(&self) -> Arc<Counters> {

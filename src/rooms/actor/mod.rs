@@ -29,7 +29,7 @@ use self::remote::{Attached, Repair};
 use self::store_steps::Step;
 use super::cluster::{Cluster, Mailbox};
 use super::hub::Hub;
-use super::state::{Burst, RoomState};
+use super::state::{Burst, Progress, RoomState};
 use crate::fanout::Link;
 use crate::limits;
 use crate::model::{Change, ConnectionId, Event, Room, UserId};
@@ -132,6 +132,9 @@ impl Actor {
     /// Brings a reader that has drained further.
     fn advance(&mut self, connection: ConnectionId) {
         let progress = self.state.advance(connection);
+        if !matches!(progress, Progress::NeedsStore { .. }) {
+            self.hub.counters().ring_catch_ups.add(1);
+        }
         self.after_progress(connection, progress);
     }
 

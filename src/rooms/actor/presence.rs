@@ -193,6 +193,7 @@ impl Actor {
             })))
         };
         let all = frame(&told.all);
+        self.hub.counters().presence.add(1);
         self.state.ephemeral(&all, None);
         if let Some((cluster, _)) = &self.cluster
             && !(told.own.0.is_empty() && told.own.1.is_empty())
@@ -282,6 +283,7 @@ impl Actor {
             return;
         }
         self.typed.insert(author.id, Instant::now());
+        self.hub.counters().typing.add(1);
         let room = self.state.room();
         let frame = text_frame(&to_json(&Outbound::Typing {
             room: &room.label,

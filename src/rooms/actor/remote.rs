@@ -184,6 +184,11 @@ impl Actor {
             }
             None => (Vec::new(), true),
         };
+        let counters = self.hub.counters();
+        match &event.kind {
+            EventKind::Deleted { .. } => counters.deleted.add(1),
+            _ => counters.edited.add(1),
+        }
         if let Some(mut burst) = self.state.changed(event, tell) {
             self.publish(&mut burst, numbers);
             self.deliver(&burst).await;

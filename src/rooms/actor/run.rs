@@ -191,6 +191,12 @@ impl Actor {
             with_id: opened.with.as_ref().map(|user| user.id),
             created: opened.created,
         }));
+        let counters = self.hub.counters();
+        match plan {
+            Plan::From { reset: true, .. } => counters.reset_joins.add(1),
+            Plan::From { page: true, .. } => counters.first_joins.add(1),
+            _ => counters.resumed_joins.add(1),
+        }
         let progress = self.state.join(Arc::clone(&link), joined, plan, from.since, reference);
         if progress == Progress::Gone {
             self.state.leave(connection);

@@ -249,6 +249,8 @@ impl Actor {
             .counters()
             .messages
             .add(batch.iter().filter(|item| item.fresh).count() as u64);
+        let repeated = batch.iter().filter(|item| !item.fresh).count() as u64;
+        self.hub.counters().repeated.add(repeated);
         let numbers = self.number(&mut batch);
         let mut burst = self.state.committed(batch);
         self.publish(&mut burst, numbers);

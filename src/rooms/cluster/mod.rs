@@ -20,7 +20,7 @@ pub use mailbox::{Mailbox, Passing, Post};
 pub use run::run;
 
 use super::counters::Counter;
-use super::doubt::{ClockCheck, Condition, Doubt, Now, Number, StatusFrame};
+use super::doubt::{Cause, ClockCheck, Condition, Doubt, Now, Number, StatusFrame};
 use super::envelope::{self, Content, Durable, Envelope};
 use super::state::Told;
 use crate::channel_layer::{ChannelLayer, Class};
@@ -50,6 +50,17 @@ pub struct Counts {
     pub passing_dropped: Counter,
     /// Payloads that this build could not read.
     pub unreadable: Counter,
+}
+
+/// How certain the node is of what it has heard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Figures {
+    /// Publishers that are in doubt now.
+    pub doubting: usize,
+    /// Rooms that are held now.
+    pub held_rooms: usize,
+    /// How often something came into doubt, by cause.
+    pub causes: Vec<(Cause, u64)>,
 }
 
 /// Something to be published.
@@ -192,6 +203,17 @@ impl Cluster {
     /// The machine of doubt and repair. Lock it before the hub's map of rooms, never while that is locked.
     pub(super) fn doubt(&self) -> MutexGuard<'_, Doubt<Option<Told>>> {
         self.doubt.lock()
+    }
+
+    /// What the machine knows of doubt, for the metrics.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let doubt = self.doubt.lock();
+        Figures {
+            doubting: doubt.doubting(),
+            held_rooms: doubt.held_rooms(),
+            causes: doubt.causes().iter().map(|(cause, count)| (*cause, *count)).collect(),
+        }
     }
 
     /// Whether this node's clock may give ids now.

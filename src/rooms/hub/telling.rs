@@ -126,6 +126,7 @@ impl Hub {
         unless_reading: Option<RoomId>,
         wanted: impl Fn(ConnectionId) -> bool,
     ) {
+        self.counters().inbox.add(1);
         let links = self.registry.of_user(user);
         if links.is_empty() && self.cluster.is_none() {
             return;
