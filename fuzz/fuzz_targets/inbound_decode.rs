@@ -1,7 +1,11 @@
 //! Any text: the reader of client frames never panics, what it accepts keeps every bound, and what it refuses has a
 //! code of the contract and says what is wrong.
 #![no_main]
-#![allow(dead_code, unused_imports, reason = "the reader uses only a part of what the modules offer")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "the reader uses only a part of what the modules offer"
+)]
 
 use libfuzzer_sys::fuzz_target;
 use wire::inbound::{Command, decode};
