@@ -1,6 +1,7 @@
 //! People who talk in one room while something fails, and the verdict on what they were told.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -148,8 +149,28 @@ impl Crowd {
             token: message["message"].as_str().expect("text").to_owned(),
             deleted: message["deleted"] == true,
         };
-        messages.iter().map(row).collect()
+        once_each(messages.iter().map(row).collect())
     }
+}
+
+/// A page shows one row of each attempt; of those that lie on different pages a client hides the later one, as it does
+/// with what it is told live. Deleted if either is.
+fn once_each(rows: Vec<Row>) -> Vec<Row> {
+    let mut kept: Vec<Row> = Vec::with_capacity(rows.len());
+    let mut attempts: HashMap<u64, usize> = HashMap::new();
+    for row in rows {
+        match attempts.entry(row.id.attempt_hash()) {
+            Entry::Occupied(first) if kept[*first.get()].token == row.token || row.deleted => {
+                kept[*first.get()].deleted |= row.deleted;
+            }
+            Entry::Occupied(_) => kept.push(row),
+            Entry::Vacant(first) => {
+                first.insert(kept.len());
+                kept.push(row);
+            }
+        }
+    }
+    kept
 }
 
 fn addresses(cluster: &Cluster) -> Vec<SocketAddr> {

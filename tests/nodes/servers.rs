@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -48,8 +49,17 @@ pub fn skip(reason: &str) {
 
 /// A port of the loopback that nothing listens on right now.
 pub fn free_port() -> u16 {
-    let probe = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    probe.local_addr().expect("its address").port()
+    // Below the range from which the kernel takes ports for outgoing connections, so that nobody else gets it before the
+    // server does; and each is given once.
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let nth = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = 21_000 + (std::process::id() * 131 + nth) % 9_000;
+        let port = u16::try_from(port).expect("below 30,000");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A server process of one test. It is killed when this is dropped.

@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 
 use crate::common::{PASSWORD, Server, User, within};
 use crate::proxy::Proxy;
-use crate::servers::{Environment, Own, free_port, skip};
+use crate::servers::{Environment, Own, free_port};
 
 /// What `nats-server` is started with: pings soon, so that a silence is noticed within a test.
 pub const NATS: &str = "listen: 127.0.0.1:{port}\nping_interval: \"2s\"\nwrite_deadline: \"2s\"\n";
@@ -44,9 +44,9 @@ pub struct Cluster {
 }
 
 /// One keyspace for all tests of this process, made by the command that operators use.
-static KEYSPACE: OnceCell<Option<String>> = OnceCell::const_new();
+static KEYSPACE: OnceCell<String> = OnceCell::const_new();
 
-async fn keyspace(environment: &Environment) -> Option<&'static str> {
+async fn keyspace(environment: &Environment) -> &'static str {
     let make = async || {
         let name = format!("natter_cluster_{:08x}", rand::random::<u32>());
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_natter"));
@@ -56,17 +56,10 @@ async fn keyspace(environment: &Environment) -> Option<&'static str> {
             .await
             .expect("a task");
         let made = made.expect("the command runs");
-        if String::from_utf8_lossy(&made.stderr).contains("this build has no") {
-            return None;
-        }
         assert!(made.status.success(), "{made:?}");
-        Some(name)
+        name
     };
-    let made = KEYSPACE.get_or_init(make).await.as_deref();
-    if made.is_none() {
-        skip("this build of natter has no store on servers");
-    }
-    made
+    KEYSPACE.get_or_init(make).await
 }
 
 /// Takes away what the environment would say to a command.
@@ -155,7 +148,7 @@ impl Cluster {
     }
 
     async fn over(environment: &Environment, nats: Vec<Own>, routes: Vec<Proxy>, count: usize) -> Option<Self> {
-        let store = keyspace(environment).await?;
+        let store = keyspace(environment).await;
         let redis = Own::redis(environment);
         let mut starts = Vec::with_capacity(count);
         for n in 0..count {

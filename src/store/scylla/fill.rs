@@ -32,6 +32,14 @@ struct Room {
     hour: Option<(u64, u64)>,
 }
 
+impl Filling {
+    /// The bucket that an event belongs to, once its room's messages are in.
+    pub(super) fn bucket_of(&self, room: RoomId, id: EventId) -> u64 {
+        let known = self.0.get(&room);
+        known.map_or(0, |known| known.starts.of(id.timestamp().millis()))
+    }
+}
+
 /// Where a message goes, and what has to be written besides it.
 pub(super) struct Place {
     pub(super) bucket: u64,
@@ -64,7 +72,8 @@ impl Room {
 
 impl ScyllaStore {
     /// Stores messages as they are, with their ids; ids that exist are written again. Answers how many were written.
-    /// Later ids are greater than all of them, so an id from the future would drag the clock there: give none.
+    /// Later ids are greater than all of them, so an id from the future would drag the clock there: give none. Buckets
+    /// begin in the past here, which nodes that know these rooms already do not expect: fill rooms that nobody is in.
     ///
     /// # Errors
     /// As for any write; what was stored before the error stays.

@@ -109,7 +109,9 @@ pub(super) async fn connect(options: &ScyllaOptions) -> Result<Session> {
         // Cassandra has no shards to connect to; ScyllaDB gets at least one connection for each of its own.
         .pool_size(PoolSize::PerHost(limits::CQL_CONNECTIONS_PER_NODE))
         .timestamp_generator(Arc::new(MonotonicTimestampGenerator::new()))
-        .fetch_schema_metadata(false);
+        // Which server holds what follows from the keyspace's replication: without it the driver could not send a
+        // request to a replica right away.
+        .keyspaces_to_fetch([options.keyspace.as_str()]);
     if let Some((user, password)) = &options.credentials {
         builder = builder.user(user, password);
     }

@@ -27,7 +27,7 @@ fn scaled() -> Tuning {
 }
 
 /// The rows of each of the room's buckets, oldest first.
-async fn rows_of_buckets(node: &Node) -> Vec<(u64, i64)> {
+pub(super) async fn rows_of_buckets(node: &Node) -> Vec<(u64, i64)> {
     let cql_of = &node.store.cql;
     let room = cql(node.room.as_bytes());
     let found: Vec<(i64,)> = cql_of.rows(&cql_of.statements.starts, (room,)).await.unwrap();
