@@ -8,6 +8,7 @@ import sys
 import tempfile
 from dataclasses import dataclass, field
 
+import kube
 import servers
 import tools
 from tools import ROOT
@@ -234,6 +235,16 @@ def e2e(log):
     return Outcome(stats["expected"], failed or int(code != 0), skips)
 
 
+def chart(log):
+    """The chart and the kustomizations: lint, refusals, strict schemas."""
+    return Outcome(*kube.chart(log))
+
+
+def policy(log):
+    """Security rules over every manifest."""
+    return Outcome(*kube.policy(log))
+
+
 def compose(log):
     """The files for container engines: their schemas and rules, and the load balancer's own reading of its file."""
     schema = [tools.python_tool("check-jsonschema", log=log), "--builtin-schema", "vendor.compose-spec", "compose.yaml"]
@@ -255,6 +266,8 @@ DAILY = {
     "fuzz": fuzz,
     "deny": deny,
     "compose": compose,
+    "chart": chart,
+    "policy": policy,
 }
 SLOW = {"rust-slow": rust_slow, "fuzz-long": fuzz_long}
 # Those that need real servers.

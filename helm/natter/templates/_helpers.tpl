@@ -1,0 +1,161 @@
+{{- define "natter.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "natter.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else if contains (include "natter.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "natter.name" .) | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "natter.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "natter.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "natter.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{ include "natter.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: natter
+{{- end -}}
+
+{{- define "natter.image" -}}
+{{- $tag := default .Chart.AppVersion .Values.image.tag -}}
+{{- if .Values.image.digest -}}
+{{- printf "%s:%s@%s" .Values.image.repository $tag .Values.image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" .Values.image.repository $tag -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "natter.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "natter.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "natter.graceSeconds" -}}
+{{- add .Values.drain.deadlineSeconds .Values.drain.marginSeconds -}}
+{{- end -}}
+
+{{/* The configuration file: nothing in it is a secret. */}}
+{{- define "natter.config" -}}
+{{- $own := dict "listen" "0.0.0.0:8080" "admin-listen" "0.0.0.0:8081" "data-dir" "/var/lib/natter" "log-format" "json" -}}
+{{- $_ := set $own "drain-window" (printf "%ds" (int .Values.drain.windowSeconds)) -}}
+{{- $_ := set $own "shutdown-deadline" (printf "%ds" (int .Values.drain.deadlineSeconds)) -}}
+{{- if .Values.publicUrl -}}{{- $_ := set $own "public-url" .Values.publicUrl -}}{{- end -}}
+{{- if .Values.trustedProxies -}}{{- $_ := set $own "trusted-proxies" .Values.trustedProxies -}}{{- end -}}
+{{- $all := mergeOverwrite $own (deepCopy .Values.config) -}}
+{{- range $key := keys $all | sortAlpha }}
+{{ $key }} = {{ get $all $key | toJson }}
+{{- end }}
+{{- end -}}
+
+{{- define "natter.seamEnv" -}}
+{{- $seam := .seam -}}
+{{- if $seam.existingSecret }}
+- name: {{ .variable }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ $seam.existingSecret }}
+      key: {{ $seam.existingSecretKey }}
+{{- else if $seam.address }}
+- name: {{ .variable }}
+  value: {{ $seam.address | quote }}
+{{- end }}
+{{- end -}}
+
+{{- define "natter.env" -}}
+- name: NATTER_CONFIG
+  value: /etc/natter/natter.toml
+{{- include "natter.seamEnv" (dict "variable" "NATTER_STORE" "seam" .Values.store) }}
+{{- include "natter.seamEnv" (dict "variable" "NATTER_CHANNEL_LAYER" "seam" .Values.channelLayer) }}
+{{- include "natter.seamEnv" (dict "variable" "NATTER_SESSIONS" "seam" .Values.sessions) }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "natter.volumeMounts" -}}
+- name: config
+  mountPath: /etc/natter
+  readOnly: true
+- name: data
+  mountPath: /var/lib/natter
+{{- range .Values.secretFiles }}
+- name: {{ printf "secret-%s" . | trunc 63 }}
+  mountPath: /etc/natter/secrets/{{ . }}
+  readOnly: true
+{{- end }}
+{{- end -}}
+
+{{- define "natter.volumes" -}}
+- name: config
+  projected:
+    sources:
+      - configMap:
+          name: {{ .configMap }}
+- name: data
+  emptyDir:
+    sizeLimit: 64Mi
+{{- range .root.Values.secretFiles }}
+- name: {{ printf "secret-%s" . | trunc 63 }}
+  secret:
+    secretName: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{- define "natter.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "natter.securityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{/* What can only be seen with all values at hand. */}}
+{{- define "natter.check" -}}
+{{- $given := list -}}
+{{- range $name := list "store" "channelLayer" "sessions" -}}
+{{- $seam := get $.Values $name -}}
+{{- if or $seam.address $seam.existingSecret -}}{{- $given = append $given $name -}}{{- end -}}
+{{- if and $seam.address $seam.existingSecret -}}
+{{- fail (printf "%s: give address or existingSecret, not both" $name) -}}
+{{- end -}}
+{{- if contains "@" (default "" $seam.address) -}}
+{{- fail (printf "%s.address has a user or password in it: put the address into a Secret and name it in %s.existingSecret" $name $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if ne (len $given) 3 -}}
+{{- fail (printf "store, channelLayer and sessions each need address or existingSecret; given: %s" (default "none" (join ", " $given))) -}}
+{{- end -}}
+{{- if and .Values.ingress.enabled (not .Values.ingress.host) -}}
+{{- fail "ingress.enabled needs ingress.host" -}}
+{{- end -}}
+{{- if and .Values.gateway.enabled (not .Values.gateway.parentRefs) -}}
+{{- fail "gateway.enabled needs gateway.parentRefs: the Gateway that takes the route" -}}
+{{- end -}}
+{{- if gt (int .Values.drain.windowSeconds) (int .Values.drain.deadlineSeconds) -}}
+{{- fail "drain: windowSeconds must not be longer than deadlineSeconds" -}}
+{{- end -}}
+{{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
+{{- fail "autoscaling: minReplicas is greater than maxReplicas" -}}
+{{- end -}}
+{{- end -}}
