@@ -2,6 +2,7 @@
 //! no cluster are refused with what to do.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::value::{self, Wrong};
 use super::{ChannelLayerAt, Error, NatsAuth, Origin, Reader, SessionsAt, StoreAt, TlsFiles};
@@ -27,6 +28,18 @@ pub fn fit(
                        --sessions redis://HOST:PORT as well, or leave channel-layer at local";
             reader.unfit("channel-layer", why);
         }
+    }
+}
+
+/// Refuses a delay that leaves no time for the stop itself.
+pub fn drain(reader: &mut Reader<'_>, delay: Option<Duration>, deadline: Option<Duration>) {
+    if let (Some(delay), Some(deadline)) = (delay, deadline)
+        && delay >= deadline
+    {
+        let why = format!(
+            "is {delay:?}, which leaves nothing of shutdown-deadline, {deadline:?}: make it shorter, or the deadline longer"
+        );
+        reader.unfit("drain-delay", why);
     }
 }
 

@@ -37,7 +37,7 @@ pub const OTHER_VARIABLES: [&str; 4] = [
 ];
 
 /// Every key, in the order in which `check` and the document list them.
-pub const KEYS: [Key; 34] = [
+pub const KEYS: [Key; 36] = [
     Key {
         name: "listen",
         default: "127.0.0.1:8080",
@@ -219,10 +219,22 @@ pub const KEYS: [Key; 34] = [
         help: "How long a stop may take in all before the process ends anyway; 1s to 1h.",
     },
     Key {
+        name: "drain-delay",
+        default: "0s",
+        value: "DURATION",
+        help: "At a stop, how long a server that is not ready any more still takes new connections, until balancers have noticed; 0s to 5m, and shorter than shutdown-deadline.",
+    },
+    Key {
         name: "drain-window",
         default: "1s",
         value: "DURATION",
-        help: "At a stop, connections are asked to come back spread over this time; 0s to 10m.",
+        help: "At a stop, connections are closed and asked to come back spread over at most this time; 0s to 10m.",
+    },
+    Key {
+        name: "drain-pace",
+        default: "500",
+        value: "1 to 100000",
+        help: "At a stop, how many connections are closed and asked to come back in a second, unless that takes longer than drain-window.",
     },
     Key {
         name: "threads",

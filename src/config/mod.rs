@@ -160,8 +160,12 @@ pub struct Config {
     pub session_life: Duration,
     /// How long a stop may take in all.
     pub shutdown_deadline: Duration,
-    /// How long the return of connections is spread over at a stop.
+    /// How long a server that stops still takes new connections.
+    pub drain_delay: Duration,
+    /// How long the return of connections is spread over at most at a stop.
     pub drain_window: Duration,
+    /// How many connections are closed in a second at a stop.
+    pub drain_pace: u32,
     /// Threads that serve connections; `None` is one for each processor.
     pub threads: Option<NonZeroUsize>,
     /// How log lines look.
@@ -221,12 +225,15 @@ impl Config {
         let name = reader.read("name", value::title);
         let session_life = reader.read("session-life", value::session_life);
         let shutdown_deadline = reader.read("shutdown-deadline", value::shutdown_deadline);
+        let drain_delay = reader.read("drain-delay", value::drain_delay);
         let drain_window = reader.read("drain-window", value::drain_window);
+        let drain_pace = reader.read("drain-pace", value::drain_pace);
         let threads = reader.read("threads", value::threads);
         let log_format = reader.read("log-format", value::log_format);
         let log_filter = reader.read("log-filter", value::log_filter);
         let (mut store, mut channel_layer, mut sessions) = (store?, channel_layer?, sessions?);
         fit::fit(&mut reader, &mut store, &mut channel_layer, &mut sessions);
+        fit::drain(&mut reader, drain_delay, shutdown_deadline);
         Some(Self {
             listen: listen?,
             admin_listen: admin_listen?,
@@ -242,7 +249,9 @@ impl Config {
             name: name?,
             session_life: session_life?,
             shutdown_deadline: shutdown_deadline?,
+            drain_delay: drain_delay?,
             drain_window: drain_window?,
+            drain_pace: drain_pace?,
             threads: threads?,
             log_format: log_format?,
             log_filter: log_filter?,

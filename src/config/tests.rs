@@ -127,6 +127,8 @@ fn bad_values_are_named_with_place_and_nearest() {
         ("session-life", "14", "did you mean \"14s\"?"),
         ("session-life", "2y", "from 1m to 400d"),
         ("shutdown-deadline", "0s", "from 1s to 1h"),
+        ("drain-delay", "6m", "from 0s to 5m"),
+        ("drain-pace", "0", "expected a number from 1 to 100000"),
         ("threads", "0", "1 to 256"),
         ("log-filter", "inof", "did you mean \"info\"?"),
         ("log-filter", "natter=loud", "expected a level"),
@@ -230,6 +232,14 @@ fn what_makes_no_cluster_is_refused_with_what_to_do() {
         let text = error(None, &[(key, "a")], &[]);
         assert!(text.contains(part), "{text}");
     }
+}
+
+#[test]
+fn a_delay_that_leaves_nothing_of_the_deadline_is_refused() {
+    let text = error(None, &[("drain-delay", "20s")], &[]);
+    assert!(text.contains("leaves nothing of shutdown-deadline, 20s"), "{text}");
+    let longer = [("drain-delay", "20s"), ("shutdown-deadline", "30s")];
+    assert!(Config::load(&flags(None, &longer), []).is_ok());
 }
 
 #[test]

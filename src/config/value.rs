@@ -222,6 +222,19 @@ pub fn shutdown_deadline(text: &str) -> Result<Duration> {
     duration(text, SECOND, 3_600 * SECOND, "1s to 1h")
 }
 
+/// How long new connections are still taken at a stop.
+pub fn drain_delay(text: &str) -> Result<Duration> {
+    duration(text, 0, 300 * SECOND, "0s to 5m")
+}
+
+/// Connections closed in a second.
+pub fn drain_pace(text: &str) -> Result<u32> {
+    match text.parse() {
+        Ok(count @ 1..=100_000) => Ok(count),
+        _ => expected("a number from 1 to 100000"),
+    }
+}
+
 /// How long the closing of connections is spread over.
 pub fn drain_window(text: &str) -> Result<Duration> {
     duration(text, 0, 600 * SECOND, "0s to 10m")

@@ -44,3 +44,57 @@ async fn a_socket_that_reads_nothing_does_not_hold_the_stop_up() {
     assert_eq!(server.ended().await.code(), Some(0));
     drop(deaf);
 }
+
+#[tokio::test]
+async fn until_balancers_have_noticed_it_is_unready_and_serves_all_the_same() {
+    // The delay never ends by itself here: a second signal does.
+    let flags = ["--limits", "off", "--drain-delay", "5m", "--shutdown-deadline", "1h"];
+    let mut server = Server::with(&flags);
+    let ann = server.user("ann").await;
+    let mut before = server.room("hall", &ann).await;
+    assert!(server.ready().await);
+    server.terminate();
+    unready(&server).await;
+    let bob = server.user("bob").await;
+    let mut after = server.room("hall", &bob).await;
+    after.say("still here").await;
+    before.hears("still here").await;
+    before.say("so am I").await;
+    after.hears("so am I").await;
+    assert!(!server.ready().await);
+    server.terminate();
+    assert_eq!(server.ended().await.code(), Some(1), "a second signal ends it at once");
+}
+
+#[tokio::test]
+async fn after_the_delay_nobody_is_let_in_and_who_is_there_is_sent_away_in_batches() {
+    let pace = ["--drain-delay", "500ms", "--drain-pace", "40", "--drain-window", "2s"];
+    let mut server = Server::with(&[&["--limits", "off"], &pace[..]].concat());
+    let ann = server.user("ann").await;
+    let mut sockets = Vec::new();
+    for _ in 0..40 {
+        sockets.push(server.room("hall", &ann).await);
+    }
+    server.terminate();
+    unready(&server).await;
+    let mut delays = Vec::new();
+    for socket in &mut sockets {
+        let bye = socket.until("bye").await;
+        delays.push(bye["delay"].as_f64().expect("a number"));
+        assert_eq!(socket.closed().await, Some(4000));
+    }
+    assert!(tokio::net::TcpStream::connect(server.address()).await.is_err());
+    assert_eq!(server.ended().await.code(), Some(0));
+    // Batches are closed one after the other, so nobody has to wait for longer than until the next one.
+    assert!(delays.iter().all(|delay| (0.0..=0.11).contains(delay)), "{delays:?}");
+    assert!(delays.iter().any(|delay| *delay > 0.0));
+}
+
+async fn unready(server: &Server) {
+    crate::common::within("the end of readiness", async {
+        while server.ready().await {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
