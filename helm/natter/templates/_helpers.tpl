@@ -43,12 +43,15 @@ app.kubernetes.io/part-of: natter
 {{- end -}}
 
 {{- define "natter.graceSeconds" -}}
-{{- add .Values.drain.deadlineSeconds .Values.drain.marginSeconds -}}
+{{- add .Values.drain.preStopSeconds .Values.drain.deadlineSeconds .Values.drain.marginSeconds -}}
 {{- end -}}
 
 {{/* The configuration file: nothing in it is a secret. */}}
 {{- define "natter.config" -}}
 {{- $own := dict "listen" "0.0.0.0:8080" "admin-listen" "0.0.0.0:8081" "data-dir" "/var/lib/natter" "log-format" "json" -}}
+{{- $_ := set $own "cql-replication" .Values.migrations.replication -}}
+{{- $_ := set $own "drain-delay" (printf "%ds" (int .Values.drain.delaySeconds)) -}}
+{{- $_ := set $own "drain-pace" (int .Values.drain.pacePerSecond) -}}
 {{- $_ := set $own "drain-window" (printf "%ds" (int .Values.drain.windowSeconds)) -}}
 {{- $_ := set $own "shutdown-deadline" (printf "%ds" (int .Values.drain.deadlineSeconds)) -}}
 {{- if .Values.publicUrl -}}{{- $_ := set $own "public-url" .Values.publicUrl -}}{{- end -}}
@@ -152,10 +155,28 @@ capabilities:
 {{- if and .Values.gateway.enabled (not .Values.gateway.parentRefs) -}}
 {{- fail "gateway.enabled needs gateway.parentRefs: the Gateway that takes the route" -}}
 {{- end -}}
-{{- if gt (int .Values.drain.windowSeconds) (int .Values.drain.deadlineSeconds) -}}
-{{- fail "drain: windowSeconds must not be longer than deadlineSeconds" -}}
+{{- if ge (add .Values.drain.delaySeconds .Values.drain.windowSeconds) (int64 .Values.drain.deadlineSeconds) -}}
+{{- fail (printf "drain: delaySeconds and windowSeconds are %d s together, which leaves nothing of deadlineSeconds (%d s) to end in" (add .Values.drain.delaySeconds .Values.drain.windowSeconds) (int .Values.drain.deadlineSeconds)) -}}
+{{- end -}}
+{{- if .Values.networkPolicy.enabled -}}
+{{- if and (or .Values.ingress.enabled .Values.gateway.enabled) (not .Values.networkPolicy.ingressFrom) -}}
+{{- fail "networkPolicy.ingressFrom is empty, so the ingress or gateway could reach no node: name its pods or namespace" -}}
+{{- end -}}
+{{- if and .Values.metrics.serviceMonitor.enabled (not .Values.networkPolicy.metricsFrom) -}}
+{{- fail "networkPolicy.metricsFrom is empty, so Prometheus could reach no node: name its pods or namespace" -}}
+{{- end -}}
 {{- end -}}
 {{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) -}}
 {{- fail "autoscaling: minReplicas is greater than maxReplicas" -}}
+{{- end -}}
+{{- $scale := .Values.autoscaling -}}
+{{- if and $scale.enabled (not (or $scale.connectionsPerPod $scale.outboxBytesPerPod $scale.cpuUtilization)) -}}
+{{- fail "autoscaling: give at least one of connectionsPerPod, outboxBytesPerPod and cpuUtilization" -}}
+{{- end -}}
+{{- if and .Values.tests.username (not .Values.tests.existingSecret) -}}
+{{- fail "tests.username needs tests.existingSecret, the Secret with the password" -}}
+{{- end -}}
+{{- if and .Values.tests.enabled (ne (default "open" .Values.config.registration) "open") (not .Values.tests.username) -}}
+{{- fail "config.registration is not open, so the smoke test can't register: name a user in tests.username, or set tests.enabled to false" -}}
 {{- end -}}
 {{- end -}}
