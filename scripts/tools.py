@@ -8,6 +8,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import tempfile
 import threading
 import venv
 from pathlib import Path
@@ -81,6 +82,33 @@ def system(program, package=None):
     if found is None:
         raise Missing(f"{program} is not on PATH, although {package or program} is installed")
     return found
+
+
+def unpacked(package, program):
+    """The path of a program of a Debian package, taken out of it without installing it: no daemon of it ever starts."""
+    found = shutil.which(program)
+    if found:
+        return found
+    home = SERVICES / "debian" / package
+    path = home / "usr" / "bin" / program
+    with INSTALLING:
+        if path.exists():
+            return path
+        if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+            raise Missing(f"{program} is not on PATH; it comes with Prometheus")
+        LOGS.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory() as fetched, open(LOGS / "apt.log", "ab") as log:
+            # Whoever is not root may fetch packages too.
+            code = run(["apt-get", "download", package], log, cwd=fetched)
+            if code != 0 and os.geteuid() == 0:
+                run(["apt-get", "update"], log)
+                code = run(["apt-get", "download", package], log, cwd=fetched)
+            files = list(Path(fetched).glob("*.deb"))
+            if code != 0 or not files:
+                raise Missing(f"`apt-get download {package}` fails here, see .services/logs/apt.log; or put {program} on PATH")
+            home.mkdir(parents=True, exist_ok=True)
+            need(["dpkg-deb", "--extract", files[0], home], log)
+    return path
 
 
 def python_tool(name, program=None, log=None):
