@@ -54,7 +54,9 @@ def families():
     """Every metric family, from the table that a Rust test holds to what a server really answers."""
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE)
     names = {name for name, _ in rows}
-    return names | {f"{name}_{part}" for name, kind in rows if kind == "histogram" for part in ("bucket", "sum", "count")}
+    return names | {
+        f"{name}_{part}" for name, kind in rows if kind == "histogram" for part in ("bucket", "sum", "count")
+    }
 
 
 def unknown(text, known):
@@ -305,7 +307,10 @@ def spoilt(names, known, log):
         home = Path(folder)
         (home / "rules.yaml").write_text(RULES.read_text().replace("rate(", "rat(", 1))
         (home / "invented.yaml").write_text(
-            (INVENTED / "cluster.yaml").read_text().replace("0+0x40 7+0x100", "0+0x40 0+0x100").replace("../../", f"{ROOT}/")
+            (INVENTED / "cluster.yaml")
+            .read_text()
+            .replace("0+0x40 7+0x100", "0+0x40 0+0x100")
+            .replace("../../", f"{ROOT}/")
         )
         results["rules that can't be read"] = not judge(["check", "rules", home / "rules.yaml"], log)
         results["a cause that does not come"] = not judge(["test", "rules", home / "invented.yaml"], log)

@@ -15,7 +15,7 @@ from pathlib import Path
 import tools
 
 HOME = tools.SERVICES / "go"
-# Nothing of the user's own settings has a say; one package at a time, beside whatever else the machine does.
+# Nothing of the user's own settings has a say.
 ENVIRONMENT = {"GOFLAGS": "-buildvcs=false", "GOWORK": "off", "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"}
 
 
@@ -100,7 +100,8 @@ def told_version(version):
 def go_tool(program, log=None):
     """The path of a program, built if this version isn't there."""
     source, version = PROGRAMS[program], version_of(program)
-    home = HOME / f"{source.module.rsplit('/', 1)[-1] if source.module != PROGRAMS['etcd'].module else 'etcd'}-{version}"
+    # `kwokctl` shares its module with `kwok`, and the programs of Kubernetes share theirs.
+    home = HOME / f"{'kubernetes' if source.module == KUBERNETES else program.removesuffix('ctl')}-{version}"
     path = home / "bin" / program
     if path.exists():
         return path
@@ -113,6 +114,6 @@ def go_tool(program, log=None):
     (home / "go.mod").write_text("\n".join(lines + [f"replace {line}" for line in replaces]) + "\n")
     # Symbols and debugging data double the size and the time of linking.
     linked = f"-s -w {told_version(version)}" if kube else "-s -w"
-    command = ["nice", "-n", "15", "go", "build", "-mod=mod", "-trimpath", "-p", "1", "-ldflags", linked]
+    command = ["nice", "-n", "15", "go", "build", "-mod=mod", "-trimpath", "-ldflags", linked]
     tools.need([*command, "-o", path, source.package], log, ENVIRONMENT, cwd=home)
     return path

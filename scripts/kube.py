@@ -39,7 +39,10 @@ def programs(log):
 def output(command, path, log):
     """Runs a command and keeps what it prints; whether it ended well."""
     with open(path, "wb") as out:
-        return subprocess.run([str(part) for part in command], stdout=out, stderr=log, cwd=ROOT, check=False).returncode == 0
+        return (
+            subprocess.run([str(part) for part in command], stdout=out, stderr=log, cwd=ROOT, check=False).returncode
+            == 0
+        )
 
 
 def values_files():
@@ -96,7 +99,9 @@ def alerts_agree(made, log):
 def drain_faults(objects):
     """What is wrong with how nodes end: the kubelet has to wait longer than its own sleep and the server's deadline."""
     faults = []
-    files = {one["metadata"]["name"]: one["data"]["natter.toml"] for one in objects if "natter.toml" in one.get("data", {})}
+    files = {
+        one["metadata"]["name"]: one["data"]["natter.toml"] for one in objects if "natter.toml" in one.get("data", {})
+    }
     servers = [one["spec"]["template"]["spec"] for one in objects if one["kind"] == "Deployment"]
     for pod in servers:
         container = next(one for one in pod["containers"] if one["name"] == "natter")

@@ -125,7 +125,9 @@ def score(made, log):
         if name != "off-values":
             results[f"kube-score {name}"] = tools.run([*command, path], log) == 0
     spoilt = kube.OUT / "spoilt.yaml"
-    spoilt.write_text(made["minimal-values"].read_text().replace("readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false"))
+    spoilt.write_text(
+        made["minimal-values"].read_text().replace("readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false")
+    )
     results["notice a file system that can be written"] = tools.run([*command, spoilt], log) != 0
     return results
 
@@ -136,13 +138,17 @@ def unit(log):
     asked = [str(program), "--strict", str(kube.CHART)]
     done = subprocess.run(asked, capture_output=True, text=True, check=False, cwd=kube.ROOT)
     log.write((done.stdout + done.stderr).encode())
-    counts = re.search(r"^Tests:\s+(?:(\d+) failed, )?(?:\d+ errored, )?(\d+) passed, (\d+) total", done.stdout, re.MULTILINE)
+    counts = re.search(
+        r"^Tests:\s+(?:(\d+) failed, )?(?:\d+ errored, )?(\d+) passed, (\d+) total", done.stdout, re.MULTILINE
+    )
     passed, total = (int(counts.group(2)), int(counts.group(3))) if counts else (0, 1)
     results = {f"unit test {number + 1} of {total}": number < passed for number in range(total)}
     results["unit tests"] = done.returncode == 0 and passed > 0
     suite = kube.CHART / "tests" / "deployment_test.yaml"
     spoilt = kube.OUT / "spoilt_test.yaml"
-    text = suite.read_text().replace("terminationGracePeriodSeconds, value: 72", "terminationGracePeriodSeconds, value: 73")
+    text = suite.read_text().replace(
+        "terminationGracePeriodSeconds, value: 72", "terminationGracePeriodSeconds, value: 73"
+    )
     spoilt.write_text(text.replace("../ci/", f"{kube.CHART}/ci/"))
     results["notice a wrong expectation"] = tools.run([program, "--strict", "-f", spoilt, kube.CHART], log) == 1
     return results

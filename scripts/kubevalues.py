@@ -7,7 +7,6 @@ file at once, so each kind of fault is one run.
 import json
 import subprocess
 
-import tools
 from tools import ROOT
 
 CHART = ROOT / "helm" / "natter"
@@ -34,7 +33,10 @@ REFUSED = {
         "minReplicas",
     ),
     "an autoscaler without a measure": (
-        ["autoscaling.enabled=true,autoscaling.connectionsPerPod=0,autoscaling.outboxBytesPerPod=0", "autoscaling.cpuUtilization=0"],
+        [
+            "autoscaling.enabled=true,autoscaling.connectionsPerPod=0,autoscaling.outboxBytesPerPod=0",
+            "autoscaling.cpuUtilization=0",
+        ],
         "autoscaling",
     ),
     "a smoke test that can't register": (["config.registration=closed"], "tests.username"),

@@ -9,6 +9,7 @@ import tempfile
 from dataclasses import dataclass, field
 
 import kube
+import kubedeep
 import servers
 import tools
 from tools import ROOT
@@ -245,6 +246,11 @@ def policy(log):
     return Outcome(*kube.policy(log))
 
 
+def chart_deep(log):
+    """The chart by tools that take minutes to build."""
+    return Outcome(*kube.count(log, kubedeep.check(log)))
+
+
 def compose(log):
     """The files for container engines: their schemas and rules, and the load balancer's own reading of its file."""
     schema = [tools.python_tool("check-jsonschema", log=log), "--builtin-schema", "vendor.compose-spec", "compose.yaml"]
@@ -269,7 +275,7 @@ DAILY = {
     "chart": chart,
     "policy": policy,
 }
-SLOW = {"rust-slow": rust_slow, "fuzz-long": fuzz_long}
+SLOW = {"rust-slow": rust_slow, "fuzz-long": fuzz_long, "chart-deep": chart_deep}
 # Those that need real servers.
 SERVED = ("rust", "rust-slow")
 

@@ -105,7 +105,7 @@ def unpacked(package, program):
                 code = run(["apt-get", "download", package], log, cwd=fetched)
             files = list(Path(fetched).glob("*.deb"))
             if code != 0 or not files:
-                raise Missing(f"`apt-get download {package}` fails here, see .services/logs/apt.log; or put {program} on PATH")
+                raise Missing(f"`apt-get download {package}` fails here, see .services/logs/apt.log, or bring {program}")
             home.mkdir(parents=True, exist_ok=True)
             need(["dpkg-deb", "--extract", files[0], home], log)
     return path
