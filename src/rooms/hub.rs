@@ -306,6 +306,10 @@ impl Live for LiveHub {
             .unwrap_or_else(|_| Err(store::Error::UnknownOutcome("the room's task ended".into())))
     }
 
+    fn is_alone(&self) -> bool {
+        self.0.cluster().is_none()
+    }
+
     fn inbox(&self, user: UserId, notice: &Notice) {
         self.0.notice(user, notice, None, |_| true);
     }

@@ -14,4 +14,9 @@ pub trait Live: Send + Sync {
 
     /// Tells a user something on each of their `/ws` connections. Nothing is kept for those who have none.
     fn inbox(&self, user: UserId, notice: &Notice);
+
+    /// Whether no other node changes what this one stores.
+    fn is_alone(&self) -> bool {
+        true
+    }
 }

@@ -241,3 +241,20 @@ async fn who_is_kicked_on_one_node_is_silenced_on_the_other() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_marker_that_was_moved_on_one_node_does_not_go_back_on_another() {
+    let world = World::new();
+    let [one, two] = world.nodes().await;
+    let ann = one.user("ann").await;
+    let mut a = one.room("lobby", &ann).await;
+    for n in 0..5 {
+        let id = a.say(&format!("m{n}")).await["id"].clone();
+        a.ask(json!({ "type": "read", "id": id })).await;
+        // Each node has told it before, and tells it again.
+        for node in [&two, &one] {
+            let joined = node.socket("/ws/chat/lobby/", &ann).await.expect("joined").await;
+            assert_eq!(joined["read"], id, "{joined}");
+        }
+    }
+}

@@ -312,8 +312,12 @@ impl Directory {
         }
     }
 
-    /// A member's read marker. Every join tells it, so a warm room's joins must not read it from the store.
+    /// A member's read marker. Every join tells it, so a warm room's joins must not read it from the store; but a marker
+    /// that another node has moved is not announced, and kept here it would go back.
     async fn marker(&self, room: RoomId, user: UserId) -> Result<Option<EventId>> {
+        if !self.seams.live.is_alone() {
+            return Ok(self.seams.store.read_marker(room, user).await?);
+        }
         let key = (room, user);
         if let Some(marker) = self.markers.get(&key) {
             return Ok(marker);
