@@ -11,11 +11,16 @@ use crate::model::{BootId, Timestamp};
 
 /// Samples kept of each clock; the greatest of them had the least delay.
 const SAMPLES: usize = 4;
+/// Frames of ours whose times are kept. An echo of an older one makes no frame young.
+const TOLD: usize = 8;
 
 /// What is known of the clocks. A clock is its wall time less our elapsed time, in milliseconds.
 #[derive(Debug)]
 pub(super) struct Clocks {
     peers: HashMap<BootId, VecDeque<(Duration, i64)>>,
+    began: Duration,
+    /// When we made our last frames.
+    told: VecDeque<(u64, Duration)>,
     own: i64,
     median: i64,
 }
@@ -25,16 +30,34 @@ impl Clocks {
         let own = difference(now.wall, now.elapsed);
         Self {
             peers: HashMap::new(),
+            began: now.elapsed,
+            told: VecDeque::new(),
             own,
             median: own,
         }
     }
 
-    /// A frame of a peer arrived that was made at `clock`.
-    pub(super) fn heard(&mut self, boot: BootId, clock: Timestamp, now: Now) {
-        let samples = self.peers.entry(boot).or_default();
-        samples.truncate(SAMPLES - 1);
-        samples.push_front((now.elapsed, difference(clock, now.elapsed)));
+    /// We have made a frame.
+    pub(super) fn told(&mut self, number: u64, now: Now) {
+        self.told.truncate(TOLD - 1);
+        self.told.push_front((number, now.elapsed));
+    }
+
+    /// A frame of a peer arrived that was made at `clock`, when the peer had heard our frame `echo`.
+    ///
+    /// What lay in a queue, or in a buffer while this process was paused, makes a clock seem to be behind. So a frame is
+    /// a sample only if it is known to be young: by the frame of ours that it echoes, or because we are. Another one
+    /// says only that the peer is there, and its clock counts as it was.
+    pub(super) fn heard(&mut self, boot: BootId, clock: Timestamp, echo: Option<u64>, now: Now) {
+        let echoed = self.told.iter().find(|(number, _)| Some(*number) == echo);
+        let made_after = echoed.map_or(self.began, |(_, at)| *at);
+        if now.elapsed.saturating_sub(made_after) <= limits::STATUS_SILENCE {
+            let samples = self.peers.entry(boot).or_default();
+            samples.truncate(SAMPLES - 1);
+            samples.push_front((now.elapsed, difference(clock, now.elapsed)));
+        } else if let Some((at, _)) = self.peers.get_mut(&boot).and_then(VecDeque::front_mut) {
+            *at = now.elapsed;
+        }
         self.compare(now);
     }
 

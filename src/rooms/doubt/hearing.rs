@@ -13,7 +13,9 @@ impl<E> Doubt<E> {
         if frame.boot == self.own.boot() || !self.mechanisms.frames {
             return;
         }
-        self.clocks.heard(frame.boot, frame.clock, now);
+        let own = self.own.boot();
+        let echo = frame.peers.iter().find(|peer| peer.boot == own).map(|peer| peer.frame);
+        self.clocks.heard(frame.boot, frame.clock, echo, now);
         let mark = self.last_reading();
         self.name_peers(frame, mark, now);
         let publisher = self
@@ -32,8 +34,8 @@ impl<E> Doubt<E> {
         });
         (publisher.gone, publisher.left) = (None, frame.goodbye);
         (publisher.absent, publisher.suspect) = (false, false);
-        if let Some(echo) = frame.peers.iter().find(|peer| peer.boot == self.own.boot()) {
-            publisher.echo = publisher.echo.max(echo.frame);
+        if let Some(echo) = echo {
+            publisher.echo = publisher.echo.max(echo);
         }
         if !follows {
             self.gap(frame.boot, now);

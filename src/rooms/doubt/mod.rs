@@ -320,7 +320,9 @@ impl<E> Doubt<E> {
             })
         });
         let peers = lately.take(limits::STATUS_PEERS_MAX).collect();
-        self.own.frame(now.wall, heard_by_all, peers, condition)
+        let frame = self.own.frame(now.wall, heard_by_all, peers, condition);
+        self.clocks.told(frame.number, now);
+        frame
     }
 
     /// Whether this node's clock may give ids now.

@@ -286,3 +286,49 @@ fn a_clock_that_is_off_is_told_once_it_can_be_compared() {
     }
     assert_eq!(node.doubt.clock(at(0)), ClockCheck::Off(Duration::from_secs(60)));
 }
+
+#[test]
+fn what_lay_in_a_queue_says_nothing_of_a_clock() {
+    let mut node = Node::new();
+    // Two peers that made a frame at `ms` by their clocks, which are `ahead`, when they had heard our frame `echo`.
+    let hear = |node: &mut Node, ms: u64, ahead: u64, echo: u64| {
+        for n in 1..=2 {
+            let mut heard = frame(ms, 0);
+            (heard.boot, heard.clock) = (boot(n), Timestamp::from_millis(BEGIN + ms + ahead));
+            heard.peers = vec![Heard {
+                boot: boot(0),
+                frame: echo,
+            }];
+            node.give(Input::Frame(heard));
+        }
+        node.doubt.clock(at(node.ms))
+    };
+    let mut echo = 0;
+    for second in 1..=5 {
+        node.ms = second * 1_000;
+        echo = node.doubt.next_frame(CONDITION, at(node.ms)).number;
+        assert_eq!(hear(&mut node, second * 1_000, 0, echo), ClockCheck::Good);
+    }
+    // Paused for a while, or cut off: what they said meanwhile comes at once, in whichever order with the ticks.
+    for paused in [7_000, 30_000] {
+        let begun = node.ms;
+        node.ms += paused;
+        for second in 1..=6 {
+            assert_eq!(hear(&mut node, begun + second * 1_000, 0, echo), ClockCheck::Good);
+            node.give(Input::Tick);
+        }
+        // They hear us again.
+        echo = node.doubt.next_frame(CONDITION, at(node.ms)).number;
+        node.ms += 1_000;
+        let ms = node.ms;
+        assert_eq!(hear(&mut node, ms, 0, echo), ClockCheck::Good);
+    }
+    // What is known to be young is believed.
+    echo = node.doubt.next_frame(CONDITION, at(node.ms)).number;
+    node.ms += 1_000;
+    let ms = node.ms;
+    assert_eq!(
+        hear(&mut node, ms, 60_000, echo),
+        ClockCheck::Off(Duration::from_secs(60))
+    );
+}
