@@ -172,6 +172,8 @@ pub const LAYER_CONNECTIONS_MAX: usize = 16;
 /// Messages of one room that the NATS client keeps until they are taken; beyond it they are dropped and the loss is
 /// reported.
 pub const LAYER_SUBSCRIPTION_QUEUE_MAX: usize = 8_192;
+/// Fewer would be dropped by any burst.
+pub const LAYER_SUBSCRIPTION_QUEUE_MIN: usize = 16;
 /// Messages that wait to be written to one NATS connection; a durable one then waits a moment, an ephemeral one is
 /// dropped.
 pub const LAYER_COMMANDS_MAX: usize = 2_048;

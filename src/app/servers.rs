@@ -118,6 +118,7 @@ fn nats_options(address: &NatsAddress, namespace: &str) -> anyhow::Result<NatsOp
             key: key.clone(),
         }),
         prefix: namespace.to_owned(),
+        subscription_capacity: address.queue,
         ..NatsOptions::default()
     })
 }

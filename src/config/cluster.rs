@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use super::redacted;
 use super::value::Wrong;
-use crate::limits::SERVERS_MAX;
+use crate::limits::{LAYER_SUBSCRIPTION_QUEUE_MAX, SERVERS_MAX};
 
 /// A text that no log, message or debug output shows.
 #[derive(Clone, PartialEq, Eq)]
@@ -101,6 +101,8 @@ pub struct NatsAddress {
     pub auth: NatsAuth,
     /// TLS files.
     pub files: TlsFiles,
+    /// How many events of one room may wait until they are taken.
+    pub queue: usize,
 }
 
 /// Where ScyllaDB or Cassandra is.
@@ -175,6 +177,7 @@ pub fn nats(text: &str) -> Result<NatsAddress, Wrong> {
         tls: parts.scheme == "tls",
         auth,
         files: TlsFiles::default(),
+        queue: LAYER_SUBSCRIPTION_QUEUE_MAX,
     })
 }
 

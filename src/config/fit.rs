@@ -95,13 +95,14 @@ impl Reader<'_> {
     }
 }
 
-const NATS_KEYS: [&str; 6] = [
+const NATS_KEYS: [&str; 7] = [
     "nats-creds",
     "nats-nkey",
     "nats-token-file",
     "nats-ca",
     "nats-cert",
     "nats-key",
+    "nats-queue",
 ];
 
 fn nats(reader: &mut Reader<'_>, layer: &mut ChannelLayerAt) {
@@ -130,6 +131,7 @@ fn nats(reader: &mut Reader<'_>, layer: &mut ChannelLayerAt) {
         address.auth = auth;
     }
     address.files = reader.tls(["nats-ca", "nats-cert", "nats-key"]);
+    address.queue = reader.read("nats-queue", value::queue).unwrap_or(address.queue);
     // Whoever names certificates does not want to talk in the clear because a server happens not to ask for them.
     address.tls |= address.files != TlsFiles::default();
 }

@@ -37,7 +37,7 @@ pub const OTHER_VARIABLES: [&str; 4] = [
 ];
 
 /// Every key, in the order in which `check` and the document list them.
-pub const KEYS: [Key; 36] = [
+pub const KEYS: [Key; 37] = [
     Key {
         name: "listen",
         default: "127.0.0.1:8080",
@@ -115,6 +115,12 @@ pub const KEYS: [Key; 36] = [
         default: "",
         value: "FILE",
         help: "The key of nats-cert, as PEM.",
+    },
+    Key {
+        name: "nats-queue",
+        default: "8192",
+        value: "16 to 8192",
+        help: "Events of one room that may wait in a connection to NATS until this node takes them. What comes beyond is dropped and read again from the store; fewer hold less memory.",
     },
     Key {
         name: "cql-password-file",

@@ -165,6 +165,7 @@ fn cluster_with(more: &[(&'static str, &'static str)]) -> Flags {
 fn a_cluster_is_understood_and_shows_no_secret() {
     let more = [
         ("nats-ca", "ca.pem"),
+        ("nats-queue", "16"),
         ("cql-datacenter", "dc1"),
         ("cql-replication", "2"),
     ];
@@ -178,8 +179,8 @@ fn a_cluster_is_understood_and_shows_no_secret() {
         panic!("{:?}", config.channel_layer);
     };
     assert_eq!(
-        (layer.tls, layer.files.ca.as_deref()),
-        (true, Some(Path::new("ca.pem")))
+        (layer.tls, layer.files.ca.as_deref(), layer.queue),
+        (true, Some(Path::new("ca.pem")), 16)
     );
     assert!(config.store_path().is_none() && config.sessions_path().is_none());
     assert_eq!(config.namespace, "natter");
@@ -219,6 +220,7 @@ fn what_makes_no_cluster_is_refused_with_what_to_do() {
         (&[("redis-password-file", "a")], "keep one"),
         (&[("redis-ca", "a")], "write rediss:// in place of redis://"),
         (&[("namespace", "a.b")], "expected 1 to 32 of a-z"),
+        (&[("nats-queue", "15")], "expected a number from 16 to 8192"),
         (&[("cql-replication", "0")], "expected auto, or a number from 1 to 9"),
     ] {
         let text = Config::load(&cluster_with(more), []).unwrap_err().to_string();

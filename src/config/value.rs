@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 use super::nearest::nearest;
 use super::network::{InvalidNetwork, Network};
 use super::{ChannelLayerAt, LogFormat, PublicUrl, Registration, SessionsAt, SqliteFile, StoreAt, cluster};
+use crate::limits;
 
 /// Why a text is not a value of its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,6 +154,18 @@ pub fn replication(text: &str) -> Result<Option<u8>> {
     match text.parse::<u8>() {
         Ok(copies @ 1..=9) => Ok(Some(copies)),
         _ => expected("auto, or a number from 1 to 9"),
+    }
+}
+
+/// How many events of one room may wait.
+pub fn queue(text: &str) -> Result<usize> {
+    let (least, most) = (
+        limits::LAYER_SUBSCRIPTION_QUEUE_MIN,
+        limits::LAYER_SUBSCRIPTION_QUEUE_MAX,
+    );
+    match text.parse::<usize>() {
+        Ok(count) if (least..=most).contains(&count) => Ok(count),
+        _ => expected(&format!("a number from {least} to {most}")),
     }
 }
 
