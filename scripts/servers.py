@@ -23,6 +23,7 @@ import tools
 
 RUN = tools.SERVICES / "run"
 NATS, REDIS, CQL = "NATTER_TEST_NATS", "NATTER_TEST_REDIS", "NATTER_TEST_CQL"
+FAKETIME = "NATTER_TEST_FAKETIME"
 # Below what the kernel gives to outgoing connections, so that a port stays free while its server is down.
 PORTS = range(20_000, 32_000)
 # How long a server may take until it answers. Generous: compilers run at the same time.
@@ -260,6 +261,16 @@ def redis(group, _log):
     return f"redis://127.0.0.1:{port}"
 
 
+def faketime(_group, _log):
+    """The library that gives a process another clock."""
+    tools.system("faketime")
+    # One for programs with threads; where it lies depends on the system's architecture.
+    for pattern in ("*/faketime/libfaketimeMT.so.1", "faketime/libfaketimeMT.so.1"):
+        for path in sorted(Path("/usr/lib").glob(pattern)):
+            return str(path)
+    raise tools.Missing("faketime is there, but its library libfaketimeMT.so.1 is not")
+
+
 def engine():
     """A container engine that really runs here; None if there is none."""
     for name in ("docker", "podman"):
@@ -322,13 +333,13 @@ def cassandra3(group, log):
 
 
 # What `start` starts, by the variable that its address goes to.
-DAILY = {NATS: nats, REDIS: redis, CQL: cql}
+DAILY = {NATS: nats, REDIS: redis, CQL: cql, FAKETIME: faketime}
 # What `run` can start besides.
 SETS = {"nats": nats, "nats3": nats3, "redis": redis, "cql": cql, "cassandra3": cassandra3}
 
 
 def start(group, log):
-    """Starts every server of `DAILY` that the environment does not name, all at once.
+    """Starts every server of `DAILY` that the environment does not name, all at once; FAKETIME is only installed.
 
     What this machine lacks ends up in `missing` with its reason.
     """

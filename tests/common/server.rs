@@ -18,6 +18,7 @@ pub struct Server {
     child: Child,
     folder: TempDir,
     flags: Vec<String>,
+    variables: Vec<(String, String)>,
     address: SocketAddr,
     admin: SocketAddr,
     names: AtomicU32,
@@ -26,7 +27,7 @@ pub struct Server {
 /// A user who is logged in.
 pub type User = Session;
 
-fn launch(folder: &TempDir, flags: &[String]) -> (Child, SocketAddr, SocketAddr) {
+fn launch(folder: &TempDir, flags: &[String], variables: &[(String, String)]) -> (Child, SocketAddr, SocketAddr) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_natter"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("NATTER_") {
@@ -39,6 +40,7 @@ fn launch(folder: &TempDir, flags: &[String]) -> (Child, SocketAddr, SocketAddr)
         .arg("--data-dir")
         .arg(folder.path())
         .args(flags)
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .current_dir(folder.path())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -70,13 +72,19 @@ impl Server {
 
     /// Starts a server with these flags.
     pub fn with(flags: &[&str]) -> Self {
+        Self::with_variables(flags, Vec::new())
+    }
+
+    /// Starts a server with these flags and variables.
+    pub fn with_variables(flags: &[&str], variables: Vec<(String, String)>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
-        let (child, address, admin) = launch(&folder, &flags);
+        let (child, address, admin) = launch(&folder, &flags, &variables);
         Self {
             child,
             folder,
             flags,
+            variables,
             address,
             admin,
             names: AtomicU32::new(0),
@@ -91,7 +99,7 @@ impl Server {
 
     /// Starts it again on the same data, at a new address.
     pub fn start_again(&mut self) {
-        (self.child, self.address, self.admin) = launch(&self.folder, &self.flags);
+        (self.child, self.address, self.admin) = launch(&self.folder, &self.flags, &self.variables);
     }
 
     /// Asks it to stop in order.
@@ -140,6 +148,11 @@ impl Server {
     /// Where it listens.
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where operators ask it.
+    pub const fn admin(&self) -> SocketAddr {
+        self.admin
     }
 
     /// A client of it.

@@ -1,7 +1,9 @@
 //! One person of a crowd: writes, edits, deletes, hears, loses connections and resumes on any node, as a real client
 //! does, and has all of it written down.
 
-use std::collections::{BTreeMap, HashMap};
+mod acting;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,13 +15,17 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-use crate::common::{Got, Open, PASSWORD, Sock, User};
+use crate::common::{Got, Open, PASSWORD, User};
+use crate::ground::{Ground, Phase, Standing};
 use crate::judge::history::{Connection, Deed, Event, Op, Row};
-use crate::recorder::Recorder;
+use crate::parting::Parting;
 
 /// How long a connection may be silent, although it was pinged, before it is given up.
 const SILENCE_MAX: Duration = Duration::from_secs(8);
+/// The same for one that was revoked: a paused node may still have something to tell it when it goes on.
+const LINGER: Duration = Duration::from_secs(40);
 /// After so much silence it is pinged.
 const QUIET: Duration = Duration::from_secs(3);
 /// How long an open request waits until it is sent again on the same connection.
@@ -28,40 +34,6 @@ const AGAIN: Duration = Duration::from_secs(1);
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Requests without an answer that one person has at most.
 const OPEN_MAX: usize = 8;
-
-/// What a crowd is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// They write.
-    Talk,
-    /// They only send again what is open.
-    Settle,
-    /// They stay as they are: it is the end.
-    Over,
-}
-
-/// What all of a crowd share.
-pub struct Ground {
-    /// Where everything is written down.
-    pub recorder: Arc<Recorder>,
-    /// Where the nodes listen now.
-    pub nodes: Mutex<Vec<SocketAddr>>,
-    /// The room.
-    pub room: String,
-    /// What to do.
-    pub phase: watch::Sender<Phase>,
-}
-
-/// What one person has, for those who wait until all have everything.
-#[derive(Default)]
-pub struct Standing {
-    /// The messages: text and whether it is deleted, by what attempts at one send have in common.
-    pub rows: HashMap<u64, (String, bool)>,
-    /// Requests without an answer.
-    pub open: usize,
-    /// Whether a connection is live.
-    pub live: bool,
-}
 
 struct Pending {
     deed: Deed,
@@ -79,7 +51,17 @@ pub struct Person {
     cursor: Option<EventId>,
     own: Vec<EventId>,
     heard: Option<EventId>,
+    /// Its read marker as it was told.
+    mark: Option<EventId>,
     open: BTreeMap<Op, Pending>,
+    /// Who it talks to now.
+    node: usize,
+    /// After so many more deeds it is silenced.
+    stays: u32,
+    /// It wants to be silenced as soon as nothing is open.
+    leaving: Option<Parting>,
+    /// It is being silenced; true once that was acknowledged.
+    parting: Option<JoinHandle<bool>>,
     standing: Arc<Mutex<Standing>>,
 }
 
@@ -90,15 +72,21 @@ fn id(value: &Value) -> Option<EventId> {
 impl Person {
     /// Someone who is registered.
     pub fn new(number: u32, user: User, ground: Arc<Ground>, seed: u64) -> Self {
+        let mut random = StdRng::seed_from_u64(seed);
         Self {
             number,
             user,
             ground,
-            random: StdRng::seed_from_u64(seed),
+            stays: random.random_range(10..50),
+            random,
             cursor: None,
             own: Vec::new(),
             heard: None,
+            mark: None,
             open: BTreeMap::new(),
+            node: 0,
+            leaving: None,
+            parting: None,
             standing: Arc::default(),
         }
     }
@@ -122,6 +110,11 @@ impl Person {
             }
             self.standing.lock().live = false;
             self.record(Event::Closed { connection });
+            self.leaving = None;
+            if let Some(parting) = self.parting.take() {
+                // Or its second attempt would silence the next connection.
+                parting.await.expect("a parting");
+            }
             let lost: Vec<Op> = self
                 .open
                 .iter()
@@ -142,11 +135,8 @@ impl Person {
 
     /// One connection, from its opening to its end; true if it is still open because everything is over.
     async fn visit(&mut self, connection: Connection, phase: &mut watch::Receiver<Phase>) -> bool {
-        let (node, address) = {
-            let nodes = self.ground.nodes.lock();
-            let node = self.random.random_range(0..nodes.len());
-            (node, nodes[node])
-        };
+        let (node, address) = self.ground.any_node(&mut self.random);
+        self.node = node;
         let room = self.ground.room.clone();
         self.record(Event::Opened {
             connection,
@@ -181,7 +171,7 @@ impl Person {
                     (heard, pinged) = (Instant::now(), false);
                     match got {
                         Got::Frame(frame, _) => live |= self.take(connection, &frame),
-                        Got::Close(4100..=4299) => {
+                        Got::Close(4101 | 4200..=4202 | 4206) => {
                             self.log_in(address).await;
                             return false;
                         }
@@ -199,12 +189,13 @@ impl Person {
             if *phase.borrow() == Phase::Over {
                 return true;
             }
-            if heard.elapsed() > QUIET && !pinged {
+            let patience = if self.parting.is_some() { LINGER } else { SILENCE_MAX };
+            if heard.elapsed() > patience {
+                return false;
+            }
+            if heard.elapsed() > QUIET && !pinged && self.parting.is_none() {
                 socket.send(json!({ "type": "ping" })).await;
                 pinged = true;
-            }
-            if heard.elapsed() > SILENCE_MAX {
-                return false;
             }
         }
     }
@@ -263,15 +254,29 @@ impl Person {
                     to: id(&frame["to"]),
                 });
             }
+            ("joined", _) => self.marked(id(&frame["read"]), true),
+            ("read", Some(mark)) => self.marked(Some(mark), false),
             ("live", _) => {
                 self.see(id(&frame["cursor"]));
-                self.standing.lock().live = true;
+                let mut standing = self.standing.lock();
+                (standing.live, standing.parting) = (true, None);
+                drop(standing);
                 self.record(Event::Live { connection, room });
                 return true;
             }
             _ => {}
         }
         false
+    }
+
+    /// Notes its read marker as it was told; one that has gone is one that went back.
+    fn marked(&mut self, mark: Option<EventId>, may_be_none: bool) {
+        let gone = self.mark.filter(|_| may_be_none).map(|_| EventId::new(0, 0, 0));
+        if let Some(id) = mark.or(gone) {
+            self.mark = self.mark.max(Some(id));
+            let (client, room) = (self.number, self.ground.room.clone());
+            self.record(Event::Marked { client, room, id });
+        }
     }
 
     fn see(&mut self, seen: Option<EventId>) {
@@ -328,90 +333,5 @@ impl Person {
             self.open.remove(&op);
         }
         self.standing.lock().open = self.open.len();
-    }
-
-    /// Does one thing; false if it is to leave.
-    async fn act(&mut self, connection: Connection, socket: &mut Sock, phase: Phase) -> bool {
-        let now = Instant::now();
-        let due = self
-            .open
-            .iter()
-            .find(|(_, one)| one.again.is_some_and(|at| at <= now))
-            .map(|(op, _)| *op);
-        if let Some(op) = due {
-            self.ask(connection, socket, op).await;
-        } else if phase == Phase::Talk && self.open.len() < OPEN_MAX {
-            let deed = match self.random.random_range(0..100) {
-                0..3 if self.open.is_empty() => return false,
-                0..8 => self.random_own().map(|id| Deed::Edit {
-                    id,
-                    token: self.token(),
-                }),
-                8..11 => self.random_own().map(|id| Deed::Delete { id }),
-                11..25 => Some(Deed::Send {
-                    token: self.token(),
-                    reply_to: self.heard,
-                }),
-                _ => Some(Deed::Send {
-                    token: self.token(),
-                    reply_to: None,
-                }),
-            };
-            if let Some(deed) = deed {
-                let op = self.ground.recorder.number();
-                self.open.insert(
-                    op,
-                    Pending {
-                        deed,
-                        attempts: 0,
-                        again: None,
-                    },
-                );
-                self.ask(connection, socket, op).await;
-            }
-        }
-        true
-    }
-
-    fn token(&self) -> String {
-        format!("{}-{}", self.number, self.ground.recorder.number())
-    }
-
-    fn random_own(&mut self) -> Option<EventId> {
-        let recent = self.own.len().min(20);
-        let at = (recent > 0).then(|| self.own.len() - 1 - self.random.random_range(0..recent));
-        at.map(|at| self.own[at])
-    }
-
-    async fn ask(&mut self, connection: Connection, socket: &mut Sock, op: Op) {
-        let pending = self.open.get_mut(&op).expect("it is open");
-        pending.attempts += 1;
-        pending.again = None;
-        let mut frame = match &pending.deed {
-            Deed::Send { token, reply_to } => {
-                let mut frame = json!({ "type": "send", "message": token, "nonce": format!("n-{op}") });
-                if let Some(cause) = reply_to {
-                    frame["reply_to"] = json!(cause);
-                }
-                if pending.attempts > 1 {
-                    frame["retry"] = json!(true);
-                }
-                frame
-            }
-            Deed::Edit { id, token } => json!({ "type": "edit", "id": id, "message": token }),
-            Deed::Delete { id } => json!({ "type": "delete", "id": id }),
-        };
-        frame["ref"] = json!(op);
-        let deed = pending.deed.clone();
-        self.standing.lock().open = self.open.len();
-        let (client, room) = (self.number, self.ground.room.clone());
-        self.record(Event::Invoked {
-            op,
-            client,
-            connection,
-            room,
-            deed,
-        });
-        socket.send(frame).await;
     }
 }

@@ -29,6 +29,8 @@ struct State {
     up: Flow,
     /// From the server to the node.
     down: Flow,
+    /// Where new connections lead.
+    target: SocketAddr,
     /// New connections are reset.
     cut: bool,
     /// Connections that were made under an earlier number are reset.
@@ -49,6 +51,7 @@ impl Proxy {
         let state = State {
             up: Flow::Pass,
             down: Flow::Pass,
+            target,
             cut: false,
             age: 0,
         };
@@ -56,7 +59,7 @@ impl Proxy {
         let shared = Arc::clone(&state);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(carry(stream, target, shared.subscribe()));
+                tokio::spawn(carry(stream, shared.subscribe()));
             }
         });
         Self { address, state }
@@ -90,6 +93,14 @@ impl Proxy {
         self.state.send_modify(|state| state.age += 1);
     }
 
+    /// Leads to another server from now on: every connection is reset.
+    pub fn lead_to(&self, target: SocketAddr) {
+        self.state.send_modify(|state| {
+            state.target = target;
+            state.age += 1;
+        });
+    }
+
     /// Lets everything pass.
     pub fn heal(&self) {
         self.flow(Flow::Pass, Flow::Pass);
@@ -102,8 +113,8 @@ fn reset(stream: &TcpStream) {
     let _ = stream.set_zero_linger();
 }
 
-async fn carry(stream: TcpStream, target: SocketAddr, mut state: watch::Receiver<State>) {
-    let State { cut, age, .. } = *state.borrow();
+async fn carry(stream: TcpStream, mut state: watch::Receiver<State>) {
+    let State { cut, age, target, .. } = *state.borrow();
     if cut {
         return reset(&stream);
     }
@@ -208,5 +219,8 @@ mod tests {
         assert_eq!(says(&mut again, b"five").await.expect("an echo"), b"five");
         proxy.flap();
         assert!(says(&mut again, b"six").await.is_err());
+        proxy.lead_to(echo().await);
+        let mut again = TcpStream::connect(proxy.address()).await.expect("a connection");
+        assert_eq!(says(&mut again, b"seven").await.expect("an echo"), b"seven");
     }
 }

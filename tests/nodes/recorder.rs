@@ -37,6 +37,11 @@ impl Recorder {
         history.push(at, event);
     }
 
+    /// Looks at what was written down so far, without a copy.
+    pub fn look<T>(&self, at: impl FnOnce(&History) -> T) -> T {
+        at(&self.history.lock())
+    }
+
     /// What was written down.
     pub fn history(&self) -> History {
         self.history.lock().clone()

@@ -1,6 +1,6 @@
 //! The servers below the nodes: those that the environment names, and those that a test starts for itself.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -38,6 +38,15 @@ impl Environment {
             redis: variable("NATTER_TEST_REDIS_SERVER")?.into(),
         })
     }
+}
+
+/// The library that gives a process another clock; `None`, said loudly, where it is missing.
+pub fn faketime() -> Option<String> {
+    let library = std::env::var("NATTER_TEST_FAKETIME").ok();
+    if library.is_none() {
+        skip("NATTER_TEST_FAKETIME is not set; see scripts/services");
+    }
+    library
 }
 
 /// Says that the present test can't run. Straight to the stream, so that it is seen although the test passes.
@@ -85,6 +94,35 @@ impl Own {
 
     /// Starts a Redis server that keeps nothing.
     pub fn redis(environment: &Environment) -> Self {
+        Self::redis_with(environment, &[])
+    }
+
+    /// Starts a Redis server that follows the one at this address.
+    pub fn redis_behind(environment: &Environment, primary: SocketAddr) -> Self {
+        let (host, port) = (primary.ip().to_string(), primary.port().to_string());
+        let replica = Self::redis_with(environment, &["--replicaof", &host, &port]);
+        let begun = Instant::now();
+        while !replica.told("INFO replication").contains("master_link_status:up") {
+            assert!(begun.elapsed() < PATIENCE, "the replica does not follow");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        replica
+    }
+
+    /// What a Redis server answers to a command, as it stands on the wire.
+    pub fn told(&self, command: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.write_all(format!("{command}\r\n").as_bytes()).expect("asked");
+        let mut answer = vec![0; 64 * 1024];
+        let mut count = 0;
+        while !answer[..count].ends_with(b"\r\n") {
+            count += stream.read(&mut answer[count..]).expect("an answer");
+        }
+        String::from_utf8_lossy(&answer[..count]).into_owned()
+    }
+
+    fn redis_with(environment: &Environment, more: &[&str]) -> Self {
         let port = free_port();
         let folder = tempfile::tempdir().expect("a folder");
         let (port_text, dir) = (port.to_string(), folder.path().display().to_string());
@@ -100,7 +138,7 @@ impl Own {
             "--dir",
             &dir,
         ];
-        let arguments = arguments.map(str::to_owned).to_vec();
+        let arguments = arguments.iter().chain(more).map(|&one| one.to_owned()).collect();
         Self::start(&environment.redis, arguments, port, folder)
     }
 

@@ -1,9 +1,11 @@
 //! A cluster of nodes for one test.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
 use crate::common::{PASSWORD, Server, User, within};
@@ -26,6 +28,28 @@ pub struct Node {
     pub redis: Proxy,
     /// In front of the CQL server.
     pub cql: Proxy,
+    /// Where its clock is set, if it has one of its own.
+    clock: Option<PathBuf>,
+}
+
+impl Node {
+    /// Sets its clock so many seconds off; it notices within a second.
+    pub fn clock_off(&self, seconds: i64) {
+        let clock = self.clock.as_ref().expect("a clock of its own");
+        // Renamed, so that it never reads half of it.
+        let part = clock.with_extension("part");
+        std::fs::write(&part, format!("{seconds:+}s\n")).expect("the clock");
+        std::fs::rename(part, clock).expect("the clock");
+    }
+}
+
+/// What is special about the nodes of a cluster.
+#[derive(Default)]
+pub struct Special {
+    /// Further flags.
+    pub flags: Vec<(&'static str, String)>,
+    /// Each has a clock of its own, by this library.
+    pub clocks: Option<String>,
 }
 
 /// Nodes that are one chat server.
@@ -39,6 +63,8 @@ pub struct Cluster {
     pub routes: Vec<Proxy>,
     /// Their Redis server.
     pub redis: Own,
+    // Of the clocks.
+    _folder: TempDir,
     tag: u32,
     names: AtomicU32,
 }
@@ -135,19 +161,31 @@ async fn reaches(from: &Own, to: &Own) -> bool {
 impl Cluster {
     /// Starts so many nodes; `None` where this machine lacks a server, which is said.
     pub async fn start(count: usize) -> Option<Self> {
+        Self::start_with(count, Special::default()).await
+    }
+
+    /// The same with special nodes.
+    pub async fn start_with(count: usize, special: Special) -> Option<Self> {
         let environment = Environment::get()?;
         let nats = vec![Own::nats(&environment, NATS)];
-        Self::over(&environment, nats, Vec::new(), count).await
+        Some(Self::over(&environment, nats, Vec::new(), count, &special).await)
     }
 
     /// Starts three nodes, each at its own server of a NATS cluster.
     pub async fn on_three_nats() -> Option<Self> {
         let environment = Environment::get()?;
         let (nats, routes) = three_nats(&environment).await;
-        Self::over(&environment, nats, routes, 3).await
+        Some(Self::over(&environment, nats, routes, 3, &Special::default()).await)
     }
 
-    async fn over(environment: &Environment, nats: Vec<Own>, routes: Vec<Proxy>, count: usize) -> Option<Self> {
+    async fn over(
+        environment: &Environment,
+        nats: Vec<Own>,
+        routes: Vec<Proxy>,
+        count: usize,
+        special: &Special,
+    ) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
         let store = keyspace(environment).await;
         let redis = Own::redis(environment);
         let mut starts = Vec::with_capacity(count);
@@ -157,22 +195,39 @@ impl Cluster {
                 Proxy::before(redis.address()).await,
                 Proxy::before(environment.cql).await,
             );
-            let flags = [
+            let mut flags = vec![
                 ("--limits", "off".to_owned()),
                 ("--channel-layer", format!("nats://{}", to_nats.address())),
                 ("--sessions", format!("redis://{}", to_redis.address())),
                 ("--store", format!("scylla://{}/{store}", to_cql.address())),
             ];
+            flags.extend(special.flags.iter().cloned());
+            let clock = special
+                .clocks
+                .is_some()
+                .then(|| folder.path().join(format!("clock-{n}")));
+            let variables = special.clocks.iter().zip(&clock).flat_map(|(library, clock)| {
+                std::fs::write(clock, "+0s\n").expect("the clock");
+                [
+                    ("LD_PRELOAD", library.clone()),
+                    ("FAKETIME_TIMESTAMP_FILE", clock.display().to_string()),
+                    ("FAKETIME_CACHE_DURATION", "1".to_owned()),
+                    ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+                    ("NO_FAKE_STAT", "1".to_owned()),
+                ]
+            });
+            let variables = variables.map(|(name, value)| (name.to_owned(), value)).collect();
             starts.push(async move {
                 let launch = move || {
                     let flags: Vec<&str> = flags.iter().flat_map(|(flag, value)| [*flag, value]).collect();
-                    Server::with(&flags)
+                    Server::with_variables(&flags, variables)
                 };
                 Node {
                     server: tokio::task::spawn_blocking(launch).await.expect("the node starts"),
                     nats: to_nats,
                     redis: to_redis,
                     cql: to_cql,
+                    clock,
                 }
             });
         }
@@ -181,11 +236,12 @@ impl Cluster {
             nats,
             routes,
             redis,
+            _folder: folder,
             tag: rand::random(),
             names: AtomicU32::new(0),
         };
         cluster.all_ready().await;
-        Some(cluster)
+        cluster
     }
 
     /// Waits until each node says that it can serve.
