@@ -171,12 +171,14 @@ async fn compose(config: &Config) -> anyhow::Result<Parts> {
         Arc::clone(&clock),
         cluster,
     );
+    let throttles = company::throttles(config, sessions.redis());
     let directory = Arc::new(Directory::new(Seams {
         store: store.shared(),
         control_log: Arc::clone(&log),
         sessions: sessions.users(),
         presence: Arc::clone(&presence),
         live: Arc::new(LiveHub(Arc::clone(&hub))),
+        throttles: Arc::clone(&throttles),
         clock: Arc::clone(&clock),
     }));
     let gate = Arc::new(Gate::new(
@@ -197,7 +199,7 @@ async fn compose(config: &Config) -> anyhow::Result<Parts> {
         presence,
         clock: Arc::clone(&clock),
         passwords: Passwords::new()?,
-        throttles: company::throttles(config, sessions.redis()),
+        throttles,
         admission: http::Admission::default(),
         stats: Arc::new(Stats::new(gauges, clock)),
         settings: Settings::from(config),

@@ -199,6 +199,10 @@ pub const SESSION_LIFE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 pub const SESSION_TOUCH_INTERVAL: Duration = Duration::from_secs(60);
 /// Such notes that may be under way; one more is left out, and the session's next request tries again.
 pub const SESSION_TOUCHES_AT_ONCE: usize = 64;
+/// Sessions of one user; a log-in beyond it ends those that were not used for longest.
+pub const SESSIONS_PER_USER_MAX: usize = 50;
+/// Sessions in one list; where there are more, for a moment, those are left out that end first.
+pub const SESSIONS_LISTED_MAX: usize = 2 * SESSIONS_PER_USER_MAX;
 /// Characters kept of what a browser calls itself; the rest is cut off.
 pub const SESSION_TEXT_CHARS_MAX: usize = 256;
 /// How long connecting to Redis may take, Sentinels included; beyond it Redis is unavailable.
@@ -259,6 +263,14 @@ pub const LOGIN_ACCOUNT: Growing = Growing {
 };
 /// Failed log-ins from one address: 50 per 15 minutes; more are answered 429.
 pub const LOGIN_ADDRESS: Rate = Rate::per(50, Duration::from_secs(15 * 60));
+/// Right log-ins to one account: 60 at once, then one each 15 s; more are answered 429.
+pub const LOGIN_SUCCESS: Rate = Rate {
+    burst: 60,
+    every: Duration::from_secs(15),
+};
+/// Revocations of one user - leaving, kicking, banning, roles, ending sessions that are not there: 60 at once, then one
+/// a second; more are answered 429, since every node acts on each of them.
+pub const REVOCATION: Rate = Rate::per(60, Duration::from_secs(60));
 /// Registrations from one address: 20 per hour; more are answered 429.
 pub const REGISTRATION: Rate = Rate::per(20, Duration::from_secs(60 * 60));
 /// Handshakes from one address: 2,000 per minute, since many people may share it; more are answered 429.

@@ -364,6 +364,7 @@ fn left(on: &Connection, room: &Room, reference: Option<&Ref>, reason: LeftReaso
 async fn leave(on: &mut Connection, named: Option<&str>, reference: Option<&Ref>) -> Result<(), Failure> {
     let room = room_of(on, named).await?;
     on.gate.directory.authorise(Action::Leave, &room, on.user.id).await?;
+    on.gate.directory.may_revoke(on.user.id).await?;
     let connection = on.link.connection();
     if let Some(at) = on.rooms.iter().position(|joined| joined.room.id == room.id) {
         let joined = on.rooms.swap_remove(at);

@@ -21,9 +21,10 @@ use super::gate::{Caller, LoggedIn};
 use super::problem::{Problem, Result};
 use super::views::Me;
 use crate::config::Registration;
+use crate::limits;
 use crate::model::name::NAME_CHARS_MAX;
 use crate::model::user::PASSWORD_CHARS;
-use crate::model::{Name, User};
+use crate::model::{Name, User, UserId};
 use crate::rooms::directory;
 use crate::sessions::{ADDRESS_KEY, AGENT_KEY, SessionHandle, USER_KEY};
 use crate::store::{self, NewUser};
@@ -166,7 +167,7 @@ async fn check_credentials(http: &Http, form: &Credentials) -> Result<Option<(Us
     Ok(user.filter(fits).zip(hash))
 }
 
-/// Counts against an account and an address what only failures should count.
+/// Counts against an account and an address: what fails against both, what is right against the account alone.
 struct Tries {
     account: String,
     address: String,
@@ -183,20 +184,30 @@ impl Tries {
             address: address_key(caller.address),
         };
         admit(http, Kind::LoginAddress, &tries.address).await?;
+        let throttles = &http.throttles;
         if let Err(problem) = admit(http, Kind::LoginAccount, &tries.account).await {
-            http.throttles.take_back(Kind::LoginAddress, &tries.address).await?;
+            throttles.take_back(Kind::LoginAddress, &tries.address).await?;
+            return Err(problem);
+        }
+        // Taken before the hash, so that many at once can't fill the places of all others with what is free.
+        if let Err(problem) = admit(http, Kind::LoginSuccess, &tries.account).await {
+            throttles.take_back(Kind::LoginAccount, &tries.account).await?;
+            throttles.take_back(Kind::LoginAddress, &tries.address).await?;
             return Err(problem);
         }
         Ok(tries)
     }
 
-    /// Gives the tries back unless the password was wrong.
+    /// Gives back what the outcome does not count for.
     async fn judge<T>(&self, http: &Http, checked: &Result<Option<T>>) -> Result<()> {
         let throttles = &http.throttles;
         match checked {
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(throttles.take_back(Kind::LoginSuccess, &self.account).await?),
             Ok(Some(_)) => throttles.reset(Kind::LoginAccount, &self.account).await?,
-            Err(_) => throttles.take_back(Kind::LoginAccount, &self.account).await?,
+            Err(_) => {
+                throttles.take_back(Kind::LoginSuccess, &self.account).await?;
+                throttles.take_back(Kind::LoginAccount, &self.account).await?;
+            }
         }
         throttles.take_back(Kind::LoginAddress, &self.address).await?;
         Ok(())
@@ -207,10 +218,10 @@ async fn admit(http: &Http, kind: Kind, key: &str) -> Result<()> {
     match http.throttles.check(kind, key).await? {
         Verdict::Allowed => Ok(()),
         Verdict::RetryAfter(wait) => {
-            let what = if kind == Kind::Registration {
-                "registrations"
-            } else {
-                "failed log-ins"
+            let what = match kind {
+                Kind::Registration => "registrations",
+                Kind::LoginSuccess => "log-ins",
+                _ => "failed log-ins",
             };
             Err(Problem::rate_limited(what, wait))
         }
@@ -239,11 +250,35 @@ async fn open_session(http: &Http, session: &Session, caller: &Caller, user: Use
         session.flush().await?;
         return Err(bad_credentials());
     };
+    let handle = SessionHandle::of(id);
+    end_surplus(http, user.id, &handle).await;
     Ok(Me::of(&LoggedIn {
         user: Arc::new(user),
-        handle: SessionHandle::of(id),
+        handle,
         expires_at: http.clock.now().plus(http.settings.session_life),
     }))
+}
+
+/// Ends what a user has beyond [`limits::SESSIONS_PER_USER_MAX`], but for the session that was just opened.
+async fn end_surplus(http: &Http, user: UserId, own: &SessionHandle) {
+    let ended = async {
+        let mut others = http.sessions.list(user).await.map_err(directory::Error::from)?;
+        others.retain(|session| session.handle != *own);
+        others.sort_by_key(|session| std::cmp::Reverse(session.last_seen_at));
+        let surplus = others.iter().skip(limits::SESSIONS_PER_USER_MAX - 1);
+        for session in surplus {
+            match http.directory.end_session(user, &session.handle).await {
+                // Another log-in has ended it meanwhile.
+                Ok(()) | Err(directory::Error::NotFound(_) | directory::Error::RateLimited { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    };
+    // The log-in has happened; the next one tries again.
+    if let Err(error) = ended.await {
+        tracing::warn!(%error, %user, "surplus sessions were not ended");
+    }
 }
 
 /// Who is logged in

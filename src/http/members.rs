@@ -172,6 +172,7 @@ async fn remove(
 ) -> Result<StatusCode> {
     let (room, user) = found(&http, &me, Action::See, &who).await?;
     if user.id == me.user.id {
+        http.directory.may_revoke(me.user.id).await?;
         http.directory.leave(me.user.id, &room).await?;
     } else {
         http.directory.kick(&me.user, &room, &user).await?;

@@ -11,6 +11,7 @@ use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store::SessionStore;
 
 use super::{NewSession, SessionHandle, USER_KEY, UserSessions};
+use crate::limits;
 use crate::model::{Timestamp, UserId};
 
 /// Both halves of the seam in one object.
@@ -39,6 +40,7 @@ pub async fn failures(world: &dyn World) -> Vec<(&'static str, String)> {
         ("expiry", expiry(world).await),
         ("ended", ended(world).await),
         ("listed", listed(world).await),
+        ("bounded", bounded(world).await),
         ("no-secret", no_secret(world).await),
     ];
     results
@@ -207,6 +209,38 @@ pub async fn listed(world: &dyn World) -> Result<()> {
             );
         }
     }
+    Ok(())
+}
+
+/// *bounded*: a list has a bound, `end_all` has none.
+pub async fn bounded(world: &dyn World) -> Result<()> {
+    let sessions = world.sessions().await;
+    let user = UserId::random();
+    let count = 3 * limits::SESSIONS_LISTED_MAX;
+    let bulk = (0..count).map(|n| NewSession {
+        id: Id::default(),
+        user,
+        expires_at: world.now().plus(Duration::from_secs(3_600 + n as u64)),
+    });
+    let bulk: Vec<_> = bulk.collect();
+    sessions.create_many(bulk.clone()).await?;
+    let list = sessions.list(user).await?;
+    let most = limits::SESSIONS_LISTED_MAX;
+    ensure!(list.len() == most, "{count} were made, {} are listed", list.len());
+    let first = bulk[count - most].expires_at;
+    ensure!(
+        list.iter().all(|info| info.expires_at >= first),
+        "what ends first is listed"
+    );
+    let kept = SessionHandle::of(bulk[7].id);
+    let ended = sessions.end_all(user, Some(&kept)).await?;
+    ensure!(ended == count as u64 - 1, "{count} were made, {ended} ended");
+    let left = sessions.list(user).await?;
+    ensure!(
+        left.len() == 1 && left[0].handle == kept,
+        "{} are left, {kept} was to stay",
+        left.len()
+    );
     Ok(())
 }
 

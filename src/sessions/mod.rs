@@ -9,6 +9,7 @@
 //! - *expiry*: a session past its expiry is not loaded, listed or live.
 //! - *ended*: after `end` or `end_all` returned, neither `load` nor `live` finds it.
 //! - *listed*: every session with a user is listed under that user only, by handle.
+//! - *bounded*: a list has a bound, `end_all` has none.
 //! - *no-secret*: nothing listed contains the cookie's value.
 
 #[cfg(test)]
@@ -128,7 +129,7 @@ pub struct NewSession {
 /// Knows whose sessions are whose.
 #[async_trait]
 pub trait UserSessions: Send + Sync {
-    /// The live sessions of a user, newest first.
+    /// The live sessions of a user, newest first; of more than [`crate::limits::SESSIONS_LISTED_MAX`] those that end last.
     async fn list(&self, user: UserId) -> Result<Vec<SessionInfo>>;
 
     /// One live session.

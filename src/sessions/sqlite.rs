@@ -207,10 +207,12 @@ impl UserSessions for SqliteSessions {
         let query = move |db: &Connection| {
             let mut list = db.prepare_cached(&format!(
                 "SELECT {COLUMNS} FROM sessions WHERE user_id = ?1 AND expires_at > ?2
-                 ORDER BY created_at DESC, handle"
+                 ORDER BY expires_at DESC LIMIT ?3"
             ))?;
-            let rows = list.query_map(params![user.as_bytes(), now], info)?;
-            Ok::<_, Error>(rows.collect::<rusqlite::Result<_>>()?)
+            let rows = list.query_map(params![user.as_bytes(), now, limits::SESSIONS_LISTED_MAX as i64], info)?;
+            let mut list = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+            list.sort_by(|a, b| (b.created_at, &a.handle).cmp(&(a.created_at, &b.handle)));
+            Ok::<_, Error>(list)
         };
         self.shared.engine.read(query).await
     }

@@ -53,22 +53,28 @@ pub enum Kind {
     LoginAccount,
     /// Failed log-ins from one address; the key is [`address_key`].
     LoginAddress,
+    /// Right log-ins to one account; the key is the name's lower-case form.
+    LoginSuccess,
     /// Registrations from one address; the key is [`address_key`].
     Registration,
     /// WebSocket handshakes from one address; the key is [`address_key`].
     HandshakeAddress,
     /// WebSocket handshakes of one user; the key is the user's id.
     HandshakeUser,
+    /// What a user makes every node act on; the key is the user's id.
+    Revocation,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::LoginAccount,
         Self::LoginAddress,
+        Self::LoginSuccess,
         Self::Registration,
         Self::HandshakeAddress,
         Self::HandshakeUser,
+        Self::Revocation,
     ];
 
     /// What it allows.
@@ -77,9 +83,11 @@ impl Kind {
         match self {
             Self::LoginAccount => Policy::Growing(limits::LOGIN_ACCOUNT),
             Self::LoginAddress => Policy::Rate(limits::LOGIN_ADDRESS),
+            Self::LoginSuccess => Policy::Rate(limits::LOGIN_SUCCESS),
             Self::Registration => Policy::Rate(limits::REGISTRATION),
             Self::HandshakeAddress => Policy::Rate(limits::HANDSHAKE_ADDRESS),
             Self::HandshakeUser => Policy::Rate(limits::HANDSHAKE_USER),
+            Self::Revocation => Policy::Rate(limits::REVOCATION),
         }
     }
 }

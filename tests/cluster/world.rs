@@ -207,6 +207,7 @@ impl World {
             sessions: Arc::new(self.sessions.clone()),
             presence: presence.clone(),
             live: Arc::new(LiveHub(hub.clone())),
+            throttles: Arc::new(Off),
             clock: clock.clone(),
         }));
         let gate = Arc::new(Gate::new(

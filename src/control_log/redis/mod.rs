@@ -8,6 +8,7 @@
 //! Where a primary that is cut off goes on serving nodes that are cut off with it, nothing here can tell: let it refuse
 //! writes without replicas (`min-replicas-to-write 1`).
 
+mod poll;
 mod script;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
+use self::poll::Poll;
 use self::script::{Leases, Look, Scripts};
 use super::lease::DeliveryLease;
 use super::{ControlLog, Entry, Error, Position, Reading, Result};
@@ -25,8 +27,6 @@ use crate::limits;
 use crate::model::BootId;
 use crate::redis_link::{self, RedisLink};
 
-/// How often a revocation that waits looks at the leases.
-const LOOK: Duration = Duration::from_millis(20);
 /// How long to wait after Redis could not be asked whether anything is new.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -36,6 +36,7 @@ pub struct RedisControlLog {
     /// For waiting: a command that blocks would hold up all others.
     waiting: RedisLink,
     scripts: Scripts,
+    poll: Poll,
     capacity: usize,
     /// Knows who was heard by other ways.
     lease: DeliveryLease,
@@ -71,6 +72,7 @@ impl RedisControlLog {
         Self {
             waiting: link.dedicated(),
             scripts: Scripts::new(&link),
+            poll: Poll::default(),
             link,
             capacity,
             lease,
@@ -139,10 +141,10 @@ impl ControlLog for RedisControlLog {
         let mut own_acted: Option<Instant> = None;
         loop {
             self.is_there()?;
-            let looked = self.scripts.look(&self.link).await;
+            let looked = self.poll.next(|| self.scripts.look(&self.link)).await;
             let mut trouble = String::from("this node has not acted on the revocation in time");
             let mut settled = false;
-            match &looked {
+            match &*looked {
                 Ok((look, leases)) => {
                     // A log that lost its leases a moment ago can't name nodes that may still write.
                     settled = look.age >= limits::DELIVERY_LEASE;
@@ -166,7 +168,6 @@ impl ControlLog for RedisControlLog {
                     Error::Unavailable(trouble)
                 });
             }
-            tokio::time::sleep(LOOK.min(patience)).await;
         }
     }
 }

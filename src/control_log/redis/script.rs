@@ -89,6 +89,7 @@ return {incarnation, number(age), leases()}
 pub(super) type Leases = Vec<(BootId, Position)>;
 
 /// What the log is at a moment.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Look {
     incarnation: u64,
     /// How long it has been this log.

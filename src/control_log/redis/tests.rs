@@ -203,3 +203,40 @@ async fn what_a_newer_build_revokes_makes_an_older_one_check_everything() {
     let _: String = link.query(&add).await.unwrap();
     assert!(matches!(log.read(boot, start).await, Err(Error::Behind { .. })));
 }
+
+/// How many scripts the server has run.
+async fn scripts_run(link: &RedisLink) -> u64 {
+    let mut info = redis::cmd("INFO");
+    info.arg("commandstats");
+    let text: String = link.query(&info).await.unwrap();
+    let calls = text
+        .lines()
+        .find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
+    calls
+        .and_then(|calls| calls.split(',').next())
+        .map_or(0, |calls| calls.parse().unwrap())
+}
+
+#[tokio::test]
+async fn many_revocations_that_wait_ask_redis_no_more_often_than_one() {
+    const WAITING: u64 = 300;
+    let Some(server) = Server::start(&[]) else { return };
+    let link = server.link();
+    answering(&link).await;
+    let (_, log, _) = node(&link).await;
+    // This node never acts on it, so all of them look until their patience ends.
+    let position = log.append(some_entry(1)).await.unwrap();
+    let before = scripts_run(&link).await;
+    let begun = Instant::now();
+    let patience = Duration::from_millis(400);
+    let waits = (0..WAITING).map(|_| log.wait_reported(position, patience));
+    for answer in futures_util::future::join_all(waits).await {
+        assert!(matches!(answer, Err(Error::Unavailable(_))));
+    }
+    let paces = begun.elapsed().as_millis() / poll::PACE.as_millis();
+    let looks = scripts_run(&link).await - before;
+    assert!(
+        u128::from(looks) <= paces + 2,
+        "{looks} scripts while {WAITING} waited for {paces} paces"
+    );
+}

@@ -226,7 +226,7 @@ async fn a_new_password_ends_the_other_sessions() {
 }
 
 #[tokio::test]
-async fn failed_log_ins_are_throttled_and_successful_ones_are_not() {
+async fn failed_log_ins_are_throttled_and_right_ones_are_free_of_that() {
     let app = TestApp::with(Wish {
         throttled: true,
         ..Wish::default()
@@ -256,6 +256,57 @@ async fn failed_log_ins_are_throttled_and_successful_ones_are_not() {
         refused += u32::from(answer.status.as_u16() == 429);
     }
     assert!(refused > 0);
+}
+
+#[tokio::test]
+async fn right_log_ins_to_one_account_are_throttled_before_they_cost_a_hash() {
+    let app = TestApp::with(Wish {
+        throttled: true,
+        ..Wish::default()
+    })
+    .await;
+    app.with_user("ann").await;
+    app.with_user("bob").await;
+    for _ in 0..limits::LOGIN_SUCCESS.burst {
+        app.log_in("ann", PASSWORD).await.expect(200);
+    }
+    let before = app.http.passwords.computed();
+    let answer = app.log_in("Ann", PASSWORD).await;
+    assert!(answer.header("retry-after").parse::<u64>().unwrap() > 0);
+    answer.problem(429, "rate_limited");
+    assert_eq!(app.http.passwords.computed(), before, "a refused log-in costs no hash");
+    // Neither the address nor the count of wrong passwords pays for it.
+    app.log_in("bob", PASSWORD).await.expect(200);
+    for _ in 0..limits::LOGIN_ACCOUNT.free {
+        app.log_in("bob", "wrong password")
+            .await
+            .problem(401, "bad_credentials");
+    }
+}
+
+#[tokio::test]
+async fn a_user_has_so_many_sessions_and_the_one_not_used_for_longest_gives_way() {
+    let app = TestApp::start().await;
+    let ann = app.with_user("ann").await;
+    let bob = app.with_user("bob").await;
+    let count = limits::SESSIONS_PER_USER_MAX;
+    let mut cookies = vec![ann.cookie.clone()];
+    for _ in 1..count {
+        cookies.push(app.log_in("ann", PASSWORD).await.cookie().unwrap());
+    }
+    ann.get("/api/session").await.expect(200);
+    app.world.logged();
+    let newest = app.log_in("ann", PASSWORD).await.cookie().unwrap();
+    let sessions = ann.with_cookie(newest.clone()).get("/api/sessions").await.expect(200);
+    assert_eq!(sessions["sessions"].as_array().unwrap().len(), count);
+    ann.with_cookie(newest).get("/api/session").await.expect(200);
+    let mut gone = 0;
+    for cookie in cookies {
+        gone += u32::from(ann.with_cookie(cookie).get("/api/session").await.status == 401);
+    }
+    assert_eq!(gone, 1);
+    assert_eq!(app.world.logged().len(), 1, "its sockets are closed, on every node");
+    bob.get("/api/session").await.expect(200);
 }
 
 #[tokio::test]

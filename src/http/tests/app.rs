@@ -148,11 +148,6 @@ impl TestApp {
             }
             None => None,
         };
-        let world = World::over(elsewhere);
-        let user_sessions: Arc<dyn UserSessions> = match &redis_sessions {
-            Some(sessions) => Arc::new(sessions.clone()),
-            None => Arc::new(world.sessions.clone()),
-        };
         let throttles: Arc<dyn Throttle> = if let Some(link) = redis {
             Arc::new(RedisThrottles::new(link.clone()))
         } else if wish.throttled {
@@ -163,6 +158,11 @@ impl TestApp {
             ))
         } else {
             Arc::new(Off)
+        };
+        let world = World::over(elsewhere, throttles.clone());
+        let user_sessions: Arc<dyn UserSessions> = match &redis_sessions {
+            Some(sessions) => Arc::new(sessions.clone()),
+            None => Arc::new(world.sessions.clone()),
         };
         let http = Arc::new(Http {
             directory: world.directory.clone(),

@@ -3,7 +3,7 @@
 
 use crate::model::message::InvalidBody;
 use crate::model::name::InvalidName;
-use crate::{control_log, presence, sessions, store};
+use crate::{control_log, presence, sessions, store, throttle};
 
 /// Why the directory refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +40,14 @@ pub enum Error {
     /// The nonce was used for another room or message.
     #[error("this nonce was used for another room or message: use a fresh one")]
     NonceReused,
+    /// Too many of them; not before this much time has passed.
+    #[error("too many {what}: wait, then try again")]
+    RateLimited {
+        /// What there were too many of.
+        what: &'static str,
+        /// How long to wait.
+        wait: std::time::Duration,
+    },
     /// The store can't do it now; nothing was stored.
     #[error("the server can't store now and has not stored this: try again")]
     Refused(String),
@@ -69,6 +77,7 @@ impl Error {
             Self::Archived => "archived",
             Self::NameTaken => "name_taken",
             Self::NonceReused => "nonce_reused",
+            Self::RateLimited { .. } => "rate_limited",
             Self::Refused(_) => "refused",
             Self::UnknownOutcome(_) => "unknown_outcome",
             Self::Unavailable(_) => "unavailable",
@@ -78,8 +87,10 @@ impl Error {
 
     /// Seconds to wait before the same request has a chance, where waiting helps.
     #[must_use]
-    pub const fn retry_after(&self) -> Option<f64> {
+    pub fn retry_after(&self) -> Option<f64> {
         match self {
+            // What is told is never nothing: a client that asks at once would be refused again.
+            Self::RateLimited { wait, .. } => Some(wait.as_secs_f64().max(0.1)),
             Self::Refused(_) | Self::UnknownOutcome(_) | Self::Unavailable(_) => Some(2.0),
             _ => None,
         }
@@ -122,6 +133,12 @@ impl From<sessions::Error> for Error {
             sessions::Error::Unavailable(_) => Self::Unavailable(error.to_string()),
             sessions::Error::Damaged(_) => Self::Internal(error.to_string()),
         }
+    }
+}
+
+impl From<throttle::Error> for Error {
+    fn from(error: throttle::Error) -> Self {
+        Self::Unavailable(error.to_string())
     }
 }
 

@@ -19,7 +19,8 @@ impl Directory {
     /// the room over: the one who gives it becomes a moderator.
     ///
     /// # Errors
-    /// By the matrix: inviting, or for a role [`Action::ChangeRole`]; [`Error::Forbidden`] for somebody banned.
+    /// By the matrix: inviting, or for a role [`Action::ChangeRole`]; [`Error::Forbidden`] for somebody banned;
+    /// [`Error::RateLimited`] for too many changes of roles.
     pub async fn put_member(&self, actor: &User, room: &Room, target: &User, role: Option<Role>) -> Result<Role> {
         let standing = self.authorise(Action::See, room, actor.id).await?;
         match self.standing(room.id, target.id).await? {
@@ -31,12 +32,14 @@ impl Directory {
             Standing::Member(now) if role.is_none_or(|role| role == now) => {
                 self.authorise(Action::Invite, room, actor.id).await?;
                 if role.is_some() && self.authorise(Action::ChangeRole, room, actor.id).await.is_ok() {
+                    self.may_revoke(actor.id).await?;
                     self.cut(room.id, target.id, StandingCut::Role).await?;
                 }
                 Ok(now)
             }
             Standing::Member(_) => {
                 self.authorise(Action::ChangeRole, room, actor.id).await?;
+                self.may_revoke(actor.id).await?;
                 let role = role.unwrap_or(Role::Member);
                 self.change_role(actor, standing, room, target, role).await?;
                 Ok(role)
@@ -49,6 +52,7 @@ impl Directory {
         let role = role.unwrap_or(Role::Member);
         if role != Role::Member {
             self.authorise(Action::ChangeRole, room, actor.id).await?;
+            self.may_revoke(actor.id).await?;
         }
         let first = if role == Role::Owner { Role::Member } else { role };
         let newest = self.newest_message(room.id).await?;
@@ -110,11 +114,12 @@ impl Directory {
     /// Ends somebody's membership.
     ///
     /// # Errors
-    /// By the matrix; [`Error::Forbidden`] for an owner or an equal.
+    /// By the matrix; [`Error::Forbidden`] for an owner or an equal; [`Error::RateLimited`].
     pub async fn kick(&self, actor: &User, room: &Room, target: &User) -> Result<()> {
         let own = self.authorise(Action::Kick, room, actor.id).await?;
         let standing = self.standing(room.id, target.id).await?;
         outrank(own, standing)?;
+        self.may_revoke(actor.id).await?;
         self.end_membership(room, target.id, StandingCut::Kicked).await?;
         if standing.role().is_some() {
             self.seams.live.inbox(target.id, &Notice::Kicked(room.into()));
@@ -125,7 +130,7 @@ impl Directory {
     /// Ends one's own membership. When an owner leaves, the longest-standing moderator, else member, becomes owner.
     ///
     /// # Errors
-    /// By the matrix: nobody leaves a direct conversation.
+    /// By the matrix: nobody leaves a direct conversation. The caller has asked [`Directory::may_revoke`].
     pub async fn leave(&self, user: UserId, room: &Room) -> Result<()> {
         let allowed = self.authorise(Action::Leave, room, user).await;
         if self.standing(room.id, user).await? == Standing::Outsider {
@@ -152,11 +157,12 @@ impl Directory {
     /// Bans somebody, member or not.
     ///
     /// # Errors
-    /// By the matrix; [`Error::Forbidden`] for an owner or an equal.
+    /// By the matrix; [`Error::Forbidden`] for an owner or an equal; [`Error::RateLimited`].
     pub async fn ban(&self, actor: &User, room: &Room, target: &User) -> Result<()> {
         let own = self.authorise(Action::Ban, room, actor.id).await?;
         let standing = self.standing(room.id, target.id).await?;
         outrank(own, standing)?;
+        self.may_revoke(actor.id).await?;
         let store = &self.seams.store;
         store.ban(room.id, target.id, actor.id, self.now()).await?;
         self.cut(room.id, target.id, StandingCut::Banned).await?;
@@ -173,6 +179,7 @@ impl Directory {
     /// By the matrix.
     pub async fn unban(&self, actor: &User, room: &Room, target: &User) -> Result<()> {
         self.authorise(Action::Ban, room, actor.id).await?;
+        self.may_revoke(actor.id).await?;
         let banned = self.standing(room.id, target.id).await? == Standing::Banned;
         self.seams.store.unban(room.id, target.id).await?;
         self.announce(Entry::Standing {

@@ -21,6 +21,7 @@ use crate::presence::Presence;
 use crate::rooms::live::Live;
 use crate::sessions::UserSessions;
 use crate::store::Store;
+use crate::throttle::{self, Kind, Throttle};
 
 mod cache;
 mod error;
@@ -99,6 +100,8 @@ pub struct Seams {
     pub presence: Arc<dyn Presence>,
     /// The live side of rooms.
     pub live: Arc<dyn Live>,
+    /// How often somebody may do what costs every node something.
+    pub throttles: Arc<dyn Throttle>,
     /// The time.
     pub clock: Arc<dyn WallClock>,
 }
@@ -184,6 +187,24 @@ impl Directory {
         self.user_names.forget_where(|_, _| true);
         self.standings.forget_where(|_, _| true);
         self.markers.forget_where(|_, _| true);
+    }
+
+    /// Counts a try of a user's, or refuses it.
+    async fn count(&self, kind: Kind, what: &'static str, user: UserId) -> Result<()> {
+        match self.seams.throttles.check(kind, &user.to_string()).await? {
+            throttle::Verdict::Allowed => Ok(()),
+            throttle::Verdict::RetryAfter(wait) => Err(Error::RateLimited { what, wait }),
+        }
+    }
+
+    /// Counts what makes every node act and wait for all others. What the rules of this module revoke for a user they
+    /// count themselves, but for leaving a room, which must not be refused half-way.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`]; [`Error::Unavailable`] if it can't be counted.
+    pub async fn may_revoke(&self, user: UserId) -> Result<()> {
+        self.count(Kind::Revocation, "changes that every node must act on", user)
+            .await
     }
 
     /// Announces a durable change and waits until every node has acted on it.

@@ -18,9 +18,13 @@ impl Directory {
     /// Ends one session of a user, and its sockets.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for a handle that is not one of theirs.
+    /// [`Error::NotFound`] for a handle that is not one of theirs; [`Error::RateLimited`] for too many of those.
     pub async fn end_session(&self, user: UserId, handle: &SessionHandle) -> Result<()> {
         let known = self.seams.sessions.end(user, handle).await?;
+        if !known {
+            // Handles cost nothing to invent, sessions do; so only these are counted.
+            self.may_revoke(user).await?;
+        }
         // Announced also when it was gone: an earlier attempt may have ended it and not got further. Others' handles
         // do no harm, since a session is cut only where both handle and user fit.
         self.revoke(Entry::Session {

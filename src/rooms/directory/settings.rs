@@ -44,6 +44,7 @@ impl Directory {
         kind: Option<RoomKind>,
     ) -> Result<Arc<Room>> {
         self.authorise(Action::Configure, room, actor).await?;
+        self.may_revoke(actor).await?;
         if kind == Some(RoomKind::Direct) {
             return Err(Error::Invalid {
                 field: "visibility",

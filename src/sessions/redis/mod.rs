@@ -125,18 +125,37 @@ impl RedisSessions {
         self.run(&self.shared.scripts.end, self.key(handle), &args).await
     }
 
-    /// The handles in a user's index that have not expired, those that end last first.
+    /// The handles in a user's index that have not expired, those that end last first; as many as one list has.
     async fn handles(&self, user: UserId) -> Result<Vec<SessionHandle>> {
         let mut range = redis::cmd("ZREVRANGEBYSCORE");
         range
             .arg(self.index_key(user))
             .arg("+inf")
-            .arg(format!("({}", self.now()));
+            .arg(format!("({}", self.now()))
+            .arg("LIMIT")
+            .arg(0)
+            .arg(limits::SESSIONS_LISTED_MAX);
         let handles: Vec<String> = self.shared.link.repeatable(&range).await?;
         Ok(handles
             .iter()
             .filter_map(|handle| SessionHandle::parse(handle))
             .collect())
+    }
+
+    /// A part of a user's index, and where the next one begins; 0 after the last. Whatever is in the index from the
+    /// first part to the last is in one of them, whoever else takes something out meanwhile.
+    async fn part(&self, user: UserId, cursor: u64) -> Result<(u64, Vec<SessionHandle>)> {
+        let mut scan = redis::cmd("ZSCAN");
+        scan.arg(self.index_key(user))
+            .arg(cursor)
+            .arg("COUNT")
+            .arg(limits::REDIS_AT_ONCE);
+        let (cursor, pairs): (u64, Vec<(String, f64)>) = self.shared.link.repeatable(&scan).await?;
+        let handles = pairs
+            .iter()
+            .filter_map(|(handle, _)| SessionHandle::parse(handle))
+            .collect();
+        Ok((cursor, handles))
     }
 
     /// Notes beside the request that the session was seen. If too many notes are under way this one is left out; the
@@ -272,17 +291,22 @@ impl UserSessions for RedisSessions {
     }
 
     async fn end_all(&self, user: UserId, except: Option<&SessionHandle>) -> Result<u64> {
-        let mut handles = self.handles(user).await?;
-        handles.retain(|handle| Some(handle) != except);
-        let mut count = 0;
-        for handles in handles.chunks(limits::REDIS_AT_ONCE) {
-            let ends = handles.iter().map(|handle| self.end(user, handle));
-            // Every one is tried before an error is told, so that as many as possible have ended.
-            for ended in futures_util::future::join_all(ends).await {
-                count += u64::from(ended?);
+        let (mut cursor, mut count) = (0, 0);
+        loop {
+            let (next, mut handles) = self.part(user, cursor).await?;
+            handles.retain(|handle| Some(handle) != except);
+            for handles in handles.chunks(limits::REDIS_AT_ONCE) {
+                let ends = handles.iter().map(|handle| self.end(user, handle));
+                // Every one is tried before an error is told, so that as many as possible have ended.
+                for ended in futures_util::future::join_all(ends).await {
+                    count += u64::from(ended?);
+                }
             }
+            if next == 0 {
+                return Ok(count);
+            }
+            cursor = next;
         }
-        Ok(count)
     }
 
     async fn create_many(&self, sessions: Vec<NewSession>) -> Result<()> {

@@ -53,9 +53,11 @@ impl RedisThrottles {
         let kind = match kind {
             Kind::LoginAccount => "login-account",
             Kind::LoginAddress => "login-address",
+            Kind::LoginSuccess => "login-success",
             Kind::Registration => "registration",
             Kind::HandshakeAddress => "handshake-address",
             Kind::HandshakeUser => "handshake-user",
+            Kind::Revocation => "revocation",
         };
         self.link.key(format_args!("throttle:{kind}:{}", bounded_key(key)))
     }

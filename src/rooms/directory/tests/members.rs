@@ -248,3 +248,72 @@ async fn a_log_out_that_was_not_announced_is_finished_by_its_repetition() {
     world.directory.settle_session(&handle).await.unwrap();
     assert_eq!(world.logged(), []);
 }
+
+#[tokio::test]
+async fn what_every_node_must_act_on_is_counted_for_each_user() {
+    let world = World::throttled();
+    let (guesser, other) = (world.user("guesser").await, world.user("other").await);
+    let invented = |n: u32| crate::sessions::SessionHandle::parse(&format!("{n:032x}")).unwrap();
+    world.logged();
+    let most = crate::limits::REVOCATION.burst;
+    for n in 0..most {
+        let answer = world.directory.end_session(guesser.id, &invented(n)).await;
+        assert_eq!(answer, Err(Error::NotFound("session")));
+    }
+    let limited = |answer: Result<(), Error>| matches!(answer, Err(Error::RateLimited { .. }));
+    for n in 0..100 {
+        assert!(limited(world.directory.end_session(guesser.id, &invented(n)).await));
+    }
+    assert!(limited(world.directory.may_revoke(guesser.id).await));
+    assert_eq!(
+        world.logged().len(),
+        most as usize,
+        "only what was allowed reaches the other nodes"
+    );
+    // Nobody else has to wait, and sessions that are there end all the same.
+    world.directory.may_revoke(other.id).await.unwrap();
+    let id = tower_sessions::session::Id(9);
+    let session = crate::sessions::NewSession {
+        id,
+        user: guesser.id,
+        expires_at: crate::model::Timestamp::from_millis(u64::from(u32::MAX) * 1_000),
+    };
+    crate::sessions::UserSessions::create_many(&world.sessions, vec![session])
+        .await
+        .unwrap();
+    let handle = crate::sessions::SessionHandle::of(id);
+    world.directory.end_session(guesser.id, &handle).await.unwrap();
+}
+
+#[tokio::test]
+async fn moderators_are_counted_too_and_what_is_refused_changes_nothing() {
+    let world = World::throttled();
+    let (owner, member) = (world.user("owner").await, world.user("member").await);
+    let name = crate::model::Name::parse("den").unwrap();
+    let directory = &world.directory;
+    let room = directory
+        .create(&owner, name, String::new(), RoomKind::Public)
+        .await
+        .unwrap();
+    directory.open_or_join(&member, "den").await.unwrap();
+    while directory.may_revoke(owner.id).await.is_ok() {}
+    world.logged();
+    let refused = [
+        directory.kick(&owner, &room, &member).await,
+        directory.ban(&owner, &room, &member).await,
+        directory.unban(&owner, &room, &member).await,
+        directory
+            .put_member(&owner, &room, &member, Some(Role::Moderator))
+            .await
+            .map(drop),
+        directory.configure(owner.id, &room, Some("new"), None).await.map(drop),
+    ];
+    for answer in refused {
+        assert!(matches!(answer, Err(Error::RateLimited { .. })), "{answer:?}");
+    }
+    assert_eq!(world.logged(), []);
+    assert_eq!(
+        directory.standing(room.id, member.id).await,
+        Ok(Standing::Member(Role::Member))
+    );
+}

@@ -21,6 +21,8 @@ use crate::sessions::UserSessions;
 use crate::sessions::sqlite::SqliteSessions;
 use crate::store::sqlite::SqliteStore;
 use crate::store::{self, NewUser, Store};
+use crate::throttle::local::LocalThrottles;
+use crate::throttle::{Off, Throttle};
 use crate::wire::outbound::Notice;
 
 /// Stores changes and writes down notices.
@@ -86,11 +88,20 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self::over(None)
+        Self::over(None, Arc::new(Off))
     }
 
-    /// With sessions and presence from elsewhere.
-    pub(crate) fn over(elsewhere: Option<(Arc<dyn UserSessions>, Arc<dyn Presence>)>) -> Self {
+    /// With throttles for which time stands still, so that nothing recovers during a test.
+    pub(crate) fn throttled() -> Self {
+        let still = LocalThrottles::with(100, Arc::new(|| std::time::Duration::ZERO));
+        Self::over(None, Arc::new(still))
+    }
+
+    /// With sessions and presence from elsewhere, and these throttles.
+    pub(crate) fn over(
+        elsewhere: Option<(Arc<dyn UserSessions>, Arc<dyn Presence>)>,
+        throttles: Arc<dyn Throttle>,
+    ) -> Self {
         let folder = TempDir::new().unwrap();
         let clock: Arc<dyn WallClock> = Arc::new(SystemTime);
         let store: Arc<dyn Store> = SqliteStore::open(&folder.path().join("store.db"), clock.clone()).unwrap();
@@ -112,6 +123,7 @@ impl World {
             sessions: user_sessions,
             presence: presence.clone(),
             live: live.clone(),
+            throttles,
             clock,
         }));
         Self {
