@@ -174,6 +174,7 @@ async fn compose(config: &Config) -> anyhow::Result<Parts> {
     let throttles = company::throttles(config, sessions.redis());
     let directory = Arc::new(Directory::new(Seams {
         store: store.shared(),
+        lease: lease.clone(),
         control_log: Arc::clone(&log),
         sessions: sessions.users(),
         presence: Arc::clone(&presence),

@@ -137,6 +137,9 @@ pub const HASHES_WAITING_MAX: usize = 64;
 pub const NONCE_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// Entries that the in-process control log keeps; a reader that is further behind is told so.
 pub const CONTROL_LOG_MAX: usize = 10_000;
+/// How long acting on the control log waits for the store to say what became of a room; beyond it the room is looked at
+/// again beside, and further entries are acted on.
+pub const ROOM_LOOK_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a revocation waits for all nodes before it is answered all the same.
 pub const REVOCATION_WAIT: Duration = Duration::from_secs(5);
 /// A node reads the control log, and so renews its lease there, at least this often.

@@ -1,6 +1,10 @@
 //! Acts on the control log: forgets what entries make wrong, cuts the connections they concern, then reports the
 //! position, so that the revocation can be answered (G6).
 //!
+//! Nothing here waits for the store without end: a node that stopped reading for one room's sake would learn of no later
+//! revocation. What is cached of a room is forgotten first; only what its task shows may be older for as long as the
+//! store does not answer.
+//!
 //! Each reading that was acted on renews the node's delivery lease. A reading that missed something bars the lease until
 //! everything has been checked again.
 
@@ -13,6 +17,7 @@ use super::Gate;
 use super::recheck::recheck;
 use crate::control_log::lease::DeliveryLease;
 use crate::control_log::{ControlLog, Entry, Error, Position, RoomCut, StandingCut, UserCut};
+use crate::limits;
 use crate::model::{BootId, RoomId};
 use crate::wire::close::CloseCode;
 use crate::wire::farewell::farewell;
@@ -36,8 +41,9 @@ pub async fn enforce(
         let begun = Instant::now();
         match log.read(node, acted).await {
             Ok(reading) => {
+                let mut store_answers = true;
                 for entry in &reading.entries {
-                    act(&gate, entry).await;
+                    act(&gate, entry, &mut store_answers).await;
                 }
                 acted = reading.position;
                 lease.renewed(begun, acted, &reading.holders);
@@ -74,7 +80,7 @@ pub async fn enforce(
     }
 }
 
-async fn act(gate: &Gate, entry: &Entry) {
+async fn act(gate: &Arc<Gate>, entry: &Entry, store_answers: &mut bool) {
     gate.directory.apply(entry);
     match entry {
         Entry::Session { handle, user } => {
@@ -115,18 +121,60 @@ async fn act(gate: &Gate, entry: &Entry) {
         Entry::Room {
             room,
             why: RoomCut::Changed | RoomCut::Deleted,
-        } => room_changed(gate, *room).await,
+        } => {
+            // Once it failed for one room, the others of this reading don't wait for it either.
+            let looked = async { *store_answers && look(gate, *room).await };
+            let looked = tokio::time::timeout(limits::ROOM_LOOK_PATIENCE, looked).await;
+            if looked != Ok(true) {
+                *store_answers = false;
+                look_again(gate, *room);
+            }
+        }
     }
+}
+
+/// Looks at a room beside everything else, until the store has said what it is since the last call.
+fn look_again(gate: &Arc<Gate>, room: RoomId) {
+    let mut waiting = gate.look_again.lock();
+    let changes = waiting.entry(room).or_default();
+    *changes += 1;
+    if *changes > 1 {
+        return;
+    }
+    let gate = Arc::clone(gate);
+    tokio::spawn(async move {
+        let mut seen = 1;
+        loop {
+            room_changed(&gate, room).await;
+            let mut waiting = gate.look_again.lock();
+            match waiting.get(&room) {
+                // It changed once more after this look may have begun.
+                Some(changes) if *changes > seen => seen = *changes,
+                _ => {
+                    waiting.remove(&room);
+                    return;
+                }
+            }
+        }
+    });
 }
 
 /// Shows an active room its present state, as the store has it. Until the store can be read the entry is not done.
 pub(super) async fn room_changed(gate: &Gate, room: RoomId) {
-    loop {
-        match gate.store.room(room).await {
-            Ok(Some(room)) => return gate.hub.room_changed(Arc::new(room)).await,
-            Ok(None) => return,
-            Err(error) => tracing::warn!(%error, %room, "a changed room can't be read"),
-        }
+    while !look(gate, room).await {
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// Shows an active room its present state; false if the store can't say it.
+async fn look(gate: &Gate, room: RoomId) -> bool {
+    match gate.store.room(room).await {
+        Ok(Some(room)) => gate.hub.room_changed(Arc::new(room)).await,
+        Ok(None) => {}
+        Err(error) => {
+            tracing::warn!(%error, %room, "a changed room can't be read");
+            return false;
+        }
+    }
+    true
 }

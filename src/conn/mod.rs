@@ -22,7 +22,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::fanout::Registry;
-use crate::model::{Author, Timestamp, UserId, WallClock};
+use crate::model::{Author, RoomId, Timestamp, UserId, WallClock};
 use crate::rooms::directory::Directory;
 use crate::rooms::hub::Hub;
 use crate::sessions::UserSessions;
@@ -46,6 +46,8 @@ pub struct Gate {
     pub throttled: bool,
     /// People whose last connection closed, and when: announced by the sweep if they are not back by then.
     departures: Mutex<HashMap<UserId, (Author, Timestamp)>>,
+    /// Rooms that changed while the store could not say how, and how often; each is looked at until it can.
+    look_again: Mutex<HashMap<RoomId, u64>>,
 }
 
 impl std::fmt::Debug for Gate {
@@ -78,6 +80,7 @@ impl Gate {
             clock,
             throttled,
             departures: Mutex::default(),
+            look_again: Mutex::default(),
         }
     }
 }

@@ -203,6 +203,7 @@ impl World {
         );
         let directory = Arc::new(Directory::new(Seams {
             store: store.clone(),
+            lease: lease.clone(),
             control_log: log.clone(),
             sessions: Arc::new(self.sessions.clone()),
             presence: presence.clone(),

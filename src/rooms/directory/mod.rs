@@ -5,13 +5,15 @@
 //! knows no socket and no request: it tells the live side through [`Live`].
 //!
 //! What the store said about rooms, people and standings is cached; entries of the control log make it forget
-//! ([`Directory::apply`]). It forgets before the change is announced, and a read that began earlier is not kept.
+//! ([`Directory::apply`]). It forgets before the change is announced, and a read that began earlier is not kept. A node
+//! that may have missed an entry, because its lease has lapsed, asks the store about rooms and standings each time.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use crate::control_log::lease::DeliveryLease;
 use crate::control_log::{self, ControlLog, Entry, RoomCut};
 use crate::limits;
 use crate::model::{
@@ -92,6 +94,8 @@ impl UserKey {
 pub struct Seams {
     /// Durable rooms, accounts and messages.
     pub store: Arc<dyn Store>,
+    /// Whether this node knows of all revocations; while it does not, nothing that they may concern is taken from memory.
+    pub lease: DeliveryLease,
     /// Revocations.
     pub control_log: Arc<dyn ControlLog>,
     /// Whose sessions are whose.
@@ -230,7 +234,7 @@ impl Directory {
     /// # Errors
     /// [`Error::NotFound`], or what the store says.
     pub async fn room_by_id(&self, id: RoomId) -> Result<Arc<Room>> {
-        if let Some(room) = self.rooms.get(&id) {
+        if let Some(room) = self.rooms.get(&id).filter(|_| self.seams.lease.may_write()) {
             return Ok(room);
         }
         let ticket = self.rooms.ticket(&id);
@@ -314,7 +318,7 @@ impl Directory {
     /// What the store says.
     pub async fn standing(&self, room: RoomId, user: UserId) -> Result<Standing> {
         let key = (room, user);
-        if let Some(standing) = self.standings.get(&key) {
+        if let Some(standing) = self.standings.get(&key).filter(|_| self.seams.lease.may_write()) {
             return Ok(standing);
         }
         let ticket = self.standings.ticket(&key);

@@ -2,10 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
-use super::super::Error;
+use super::super::{Directory, Error, RoomKey, Seams};
 use super::world::World;
 use crate::control_log::{Entry, StandingCut};
-use crate::model::{Role, RoomKind, Standing};
+use crate::model::{Action, Role, RoomKind, Standing};
 
 #[tokio::test]
 async fn members_are_invited_and_promoted_by_those_who_may() {
@@ -316,4 +316,50 @@ async fn moderators_are_counted_too_and_what_is_refused_changes_nothing() {
         directory.standing(room.id, member.id).await,
         Ok(Standing::Member(Role::Member))
     );
+}
+
+#[tokio::test]
+async fn a_node_that_may_have_missed_a_revocation_asks_the_store() {
+    let world = World::new();
+    let (room, [_, _, member, _, owner]) = world.room_with_everybody(RoomKind::Private, "l").await;
+    let node = crate::model::BootId::random();
+    let lease = crate::control_log::lease::DeliveryLease::of(node);
+    let elsewhere = Directory::new(Seams {
+        lease: lease.clone(),
+        ..world.directory.seams.clone()
+    });
+    let reading = |begun| {
+        let position = crate::control_log::Position {
+            incarnation: 1,
+            offset: 0,
+        };
+        lease.renewed(begun, position, &[(node, position)]);
+    };
+    reading(std::time::Instant::now());
+    elsewhere
+        .permitted(Action::Read, &RoomKey::Id(room.id), member.id)
+        .await
+        .unwrap();
+    // The entry does not reach this node, whose last reading is now too long ago.
+    world.directory.ban(&owner, &room, &member).await.unwrap();
+    let change = crate::store::RoomChange {
+        archived: Some(true),
+        ..Default::default()
+    };
+    world.store.change_room(room.id, change).await.unwrap();
+    let stale = elsewhere.standing(room.id, member.id).await.unwrap();
+    assert_eq!(
+        stale,
+        Standing::Member(Role::Member),
+        "it answers from memory while the lease holds"
+    );
+    lease.bar(crate::control_log::Position {
+        incarnation: 1,
+        offset: 1,
+    });
+    let answer = elsewhere
+        .permitted(Action::Read, &RoomKey::Id(room.id), member.id)
+        .await;
+    assert_eq!(answer.map(drop), Err(Error::Banned));
+    assert!(elsewhere.room_by_id(room.id).await.unwrap().archived);
 }

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::super::{Directory, Seams};
+use crate::control_log::lease::DeliveryLease;
 use crate::control_log::local::LocalControlLog;
 use crate::control_log::{self, ControlLog, Entry, Position, Reading};
 use crate::model::{
@@ -119,6 +120,7 @@ impl World {
         });
         let directory = Arc::new(Directory::new(Seams {
             store: store.clone(),
+            lease: DeliveryLease::unlimited(),
             control_log: log.clone(),
             sessions: user_sessions,
             presence: presence.clone(),
