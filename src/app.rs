@@ -145,7 +145,8 @@ async fn compose(config: &Config) -> anyhow::Result<Parts> {
     let sessions = OpenSessions::open(config).await?;
     let node = BootId::random();
     let metrics = Arc::new(Metrics::new());
-    let (log, lease) = control_log(node, sessions.redis());
+    let layer = servers::nats(config).await?;
+    let (log, lease) = control_log(node, sessions.redis(), layer.is_some());
     let log: Arc<dyn ControlLog> = Arc::new(CountedLog {
         log,
         metrics: Arc::clone(&metrics),
@@ -153,7 +154,6 @@ async fn compose(config: &Config) -> anyhow::Result<Parts> {
     let mut company = OpenPresence::open(node, sessions.redis()).await;
     let presence = company.shared();
     let registry = Arc::new(Registry::new());
-    let layer = servers::nats(config).await?;
     let reaches_store = Arc::new(AtomicBool::new(true));
     let cluster = layer.as_ref().map(|layer| {
         cluster(Neighbourhood {
@@ -261,10 +261,14 @@ async fn watch_store(store: Arc<dyn Store>, reaches: Arc<AtomicBool>) {
 }
 
 /// This node's end of the control log, and the lease that its readings renew.
-fn control_log(node: BootId, redis: Option<&RedisLink>) -> (Arc<dyn ControlLog>, DeliveryLease) {
+fn control_log(node: BootId, redis: Option<&RedisLink>, among_others: bool) -> (Arc<dyn ControlLog>, DeliveryLease) {
     match redis {
         Some(link) => {
-            let lease = DeliveryLease::of(node);
+            let lease = if among_others {
+                DeliveryLease::among_others(node)
+            } else {
+                DeliveryLease::of(node)
+            };
             (Arc::new(RedisControlLog::new(link.clone(), lease.clone())), lease)
         }
         None => (Arc::new(LocalControlLog::new()), DeliveryLease::unlimited()),

@@ -148,6 +148,8 @@ pub const LEASE_RENEWAL: Duration = Duration::from_secs(1);
 pub const LEASE_LIFE: Duration = Duration::from_secs(10);
 /// A node delivers and accepts sends on the strength of a proof for this long, counted from before it was asked for.
 pub const DELIVERY_LEASE: Duration = Duration::from_secs(3);
+/// How long after a node has told the others of itself their hearing it may take.
+pub const INTRODUCTION: Duration = Duration::from_secs(1);
 /// Where no node reaches the control log, a node delivers only while it hears every node that it has known this long
 /// before its last reading, but for those that said goodbye.
 pub const LEASE_MEMORY: Duration = Duration::from_secs(10 * 60);

@@ -8,6 +8,13 @@
 //!   N's that X relies on, made at `f`, in answer to one that X sent before `f`: X relies on it until 3 s after `f` at
 //!   most. It says a position before the entry, so N had not acted on it at `f`. N answers a revocation that X has not
 //!   confirmed only 3 s or more after it has acted on it; or X is not known to N, and then N answers no frame of X's.
+//! - N is newer than X's last reading, so X may not know it, alone or among others: X relies on its own link too, proven by
+//!   a round trip over the channel layer that it began at `l`, until 3 s after `l` at most, and only while the layer has
+//!   lost nothing since X's last reading. N answers nothing until its first frame has gone out, a round trip begun after
+//!   that has returned, and 4 s have passed ([`Machine::introduced`]). So X has heard N's first frame, and the rule above
+//!   holds; or its link was interrupted, and it relies on nothing any more. This stands on the layer being one: a NATS
+//!   cluster that is split while the log is out of reach on one side of the split and a node is born on the other is not
+//!   noticed (docs/adr, "The link is part of the lease").
 //! - What X wrote by then was stored before, and nothing that is stored after `a` is written by X until it has read.
 
 use std::collections::{HashMap, VecDeque};
@@ -19,9 +26,6 @@ use crate::model::BootId;
 
 /// Time that has passed since some moment before everything else.
 pub(super) type Elapsed = Duration;
-
-/// For ever, of a moment.
-pub(super) const FOREVER: Elapsed = Duration::MAX;
 
 /// What a status frame says that matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +79,12 @@ pub(super) struct Machine {
     reaches_log: bool,
     /// Entries were missed, and what they may concern has not been checked yet.
     barred: bool,
+    /// When the last round trip over the channel layer began that has returned.
+    link: Option<Elapsed>,
+    /// When the layer last lost something, perhaps the first frame of a new node.
+    lost: Option<Elapsed>,
+    /// When the first one returned that began after a frame of ours had gone out: whoever has a link has heard of us.
+    introduced: Option<Elapsed>,
     /// Our last frames and when we sent them, newest first.
     sent: VecDeque<(u64, Elapsed)>,
     /// The last frame of each node that was heard.
@@ -93,6 +103,9 @@ impl Machine {
             position: None,
             reaches_log: false,
             barred: false,
+            link: None,
+            lost: None,
+            introduced: None,
             sent: VecDeque::new(),
             peers: HashMap::new(),
             others: HashMap::new(),
@@ -142,6 +155,25 @@ impl Machine {
     pub(super) fn frame_sent(&mut self, number: u64, now: Elapsed) {
         self.sent.push_front((number, now));
         self.sent.truncate(limits::LEASE_FRAMES_MAX);
+    }
+
+    /// A round trip over the channel layer that began at `begun` has returned.
+    pub(super) fn linked(&mut self, begun: Elapsed, now: Elapsed) {
+        self.link = self.link.max(Some(begun));
+        if self.sent.iter().any(|(_, at)| *at <= begun) {
+            self.introduced.get_or_insert(now);
+        }
+    }
+
+    /// The channel layer has lost something, or was interrupted.
+    pub(super) const fn lost(&mut self, now: Elapsed) {
+        self.lost = Some(now);
+    }
+
+    /// Whether every node that has a link, and may rely on it, has heard of this one by now.
+    pub(super) fn introduced(&self, now: Elapsed) -> bool {
+        let patience = limits::DELIVERY_LEASE + limits::INTRODUCTION;
+        self.introduced.is_some_and(|at| now.saturating_sub(at) >= patience)
     }
 
     /// A peer's frame arrived.
@@ -202,10 +234,15 @@ impl Machine {
         }
     }
 
-    /// What the others' frames allow: each says that it is without the log too, and no further than we are.
+    /// What our link and the others' frames allow: each says that it is without the log too, and no further than we are.
+    /// Where there are no others, the link alone says that none has come.
     fn by_frames(&self) -> Option<Term> {
         let own = self.position?;
-        let mut since = FOREVER;
+        // What was lost before the last reading began can be none of a node that is not among its holders.
+        if self.lost >= self.begun && self.lost.is_some() {
+            return None;
+        }
+        let mut since = self.link?;
         for boot in self.others.keys() {
             let peer = self.peers.get(boot)?;
             let proof = peer.proof?;

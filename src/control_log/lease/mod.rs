@@ -2,9 +2,10 @@
 //!
 //! A node that can't learn of revocations must not deliver. So it delivers only while a reading of the control log that
 //! began less than [`limits::DELIVERY_LEASE`] ago has returned and was acted on; or, where nobody reaches the log, while
-//! every other node says so in its status frames, in answer to frames that this node sent less than that ago. A reading
-//! counts from its beginning and a frame from the one that it answers, so what lay in a buffer while the process was
-//! paused proves nothing.
+//! every other node says so in its status frames, in answer to frames that this node sent less than that ago, and the
+//! channel layer is proven to be in reach by a round trip begun less than that ago and has lost nothing since the last
+//! reading: a node that could not hear of others must not take silence for their absence. A reading counts from its beginning and a frame from the one that it answers,
+//! so what lay in a buffer while the process was paused proves nothing.
 //!
 //! It is compared where something is about to be written, after it was read or received, and not by a timer. What may
 //! not be written is held until proof came that is newer than its arrival ([`DeliveryLease::released`]).
@@ -44,6 +45,8 @@ struct Shared {
     since: AtomicU64,
     /// None where the lease is always held.
     machine: Option<Mutex<Machine>>,
+    /// There is a channel layer, over which other nodes may live without the log.
+    among_others: bool,
     changed: Notify,
 }
 
@@ -55,22 +58,30 @@ impl DeliveryLease {
     /// The lease of a server that runs alone: always held.
     #[must_use]
     pub fn unlimited() -> Self {
-        Self::with(None, u64::MAX)
+        Self::with(None, u64::MAX, false)
     }
 
-    /// The lease of a node among others: not held until a reading has returned.
+    /// The lease of a node whose revocations are in a log outside: not held until a reading has returned.
     #[must_use]
     pub fn of(node: BootId) -> Self {
-        Self::with(Some(Mutex::new(Machine::new(node))), 0)
+        Self::with(Some(Mutex::new(Machine::new(node))), 0, false)
     }
 
-    fn with(machine: Option<Mutex<Machine>>, at: u64) -> Self {
+    /// The lease of a node that tells others of itself over a channel layer: it is waited for, and waits itself, until
+    /// they must have heard.
+    #[must_use]
+    pub fn among_others(node: BootId) -> Self {
+        Self::with(Some(Mutex::new(Machine::new(node))), 0, true)
+    }
+
+    fn with(machine: Option<Mutex<Machine>>, at: u64, among_others: bool) -> Self {
         Self {
             shared: Arc::new(Shared {
                 base: Instant::now(),
                 until: AtomicU64::new(at),
                 since: AtomicU64::new(at),
                 machine,
+                among_others,
                 changed: Notify::new(),
             }),
         }
@@ -134,6 +145,27 @@ impl DeliveryLease {
     /// To be called right before a status frame of this node is sent.
     pub fn frame_sent(&self, number: u64) {
         self.change(|machine, now| machine.frame_sent(number, now));
+    }
+
+    /// A round trip over the channel layer that began then has returned: what others told before it is here, and what
+    /// this node told before it is with them.
+    pub fn linked(&self, begun: Instant) {
+        let begun = self.elapsed(begun);
+        self.change(|machine, now| machine.linked(begun, now));
+    }
+
+    /// The channel layer has lost something, or was interrupted: a node that began meanwhile may not have been heard.
+    pub fn lost(&self) {
+        self.change(|machine, now| machine.lost(now));
+    }
+
+    /// Whether a revocation may be answered by this node: whoever may live without the log has heard of it.
+    #[must_use]
+    pub fn introduced(&self) -> bool {
+        let Some(machine) = &self.shared.machine else {
+            return true;
+        };
+        !self.shared.among_others || machine.lock().introduced(self.elapsed(Instant::now()))
     }
 
     /// To be called for each status frame that arrives.

@@ -147,7 +147,8 @@ impl ControlLog for RedisControlLog {
             match &*looked {
                 Ok((look, leases)) => {
                     // A log that lost its leases a moment ago can't name nodes that may still write.
-                    settled = look.age >= limits::DELIVERY_LEASE;
+                    // Nor does a node know of all those who do not know of it yet.
+                    settled = look.age >= limits::DELIVERY_LEASE && self.lease.introduced();
                     if settled && self.confirmed(position, look, leases) {
                         return Ok(());
                     }

@@ -1,7 +1,7 @@
 //! The node's task: takes what arrives, feeds the machine of doubt, tells the others once a second how it is.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::time::MissedTickBehavior;
@@ -25,7 +25,8 @@ pub async fn run(hub: Arc<Hub>) {
         publish(&cluster),
         take(&hub, &cluster),
         tick(&hub),
-        tell_status(&cluster)
+        tell_status(&cluster),
+        prove_link(&cluster)
     );
 }
 
@@ -64,6 +65,7 @@ async fn take(hub: &Arc<Hub>, cluster: &Cluster) {
             Ok(Incoming::Lost { count }) => {
                 cluster.counts.losses.add(1);
                 tracing::warn!(count, "the channel layer lost events: rooms are read again");
+                cluster.lease.lost();
                 hub.doubt(Input::Lost);
                 hub.notices_lost();
             }
@@ -141,6 +143,21 @@ async fn tick(hub: &Hub) {
     loop {
         every.tick().await;
         hub.doubt(Input::Tick);
+    }
+}
+
+/// Shows the delivery lease that this node hears what others tell, and is heard.
+async fn prove_link(cluster: &Cluster) {
+    let mut every = tokio::time::interval(limits::STATUS_INTERVAL);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        let begun = Instant::now();
+        match cluster.layer.ping().await {
+            Ok(()) => cluster.lease.linked(begun),
+            Err(Error::Closed) => return,
+            Err(error) => tracing::debug!(%error, "the channel layer is not proven to be in reach"),
+        }
     }
 }
 

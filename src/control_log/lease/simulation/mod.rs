@@ -1,7 +1,8 @@
-//! Nodes, a log and a network with pauses, partitions and losses, driven by a seed. Whatever happens, no node may write
+//! Nodes, a log and a network with pauses, partitions, losses, births and deaths, driven by a seed. Whatever happens, no node may write
 //! after a revocation was answered that it has not acted on; and each rule is shown to matter by switching it off.
 
 mod parts;
+mod weather;
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use self::parts::{Answer, Frame, Log, Node, Revocation, Without};
-use super::machine::{Elapsed, Machine, Told};
+use super::machine::{Elapsed, Told};
 use crate::control_log::Position;
 use crate::limits;
 use crate::model::BootId;
@@ -28,6 +29,8 @@ struct World {
     /// Whether frames from one node reach another.
     cut: [[bool; NODES as usize]; NODES as usize],
     revocations: Vec<Revocation>,
+    /// Processes so far.
+    births: u8,
     open: u64,
     open_without_log: u64,
 }
@@ -38,31 +41,26 @@ impl World {
             incarnation: 1,
             offset: 0,
         };
-        let node = |number: u8| Node {
-            boot: BootId::from_bytes([number + 1; 16]),
-            machine: Machine::new(BootId::from_bytes([number + 1; 16])),
-            reaches: true,
-            paused_until: Duration::ZERO,
-            acted: start,
-            done: Vec::new(),
-            reading: None,
-            checking: None,
-            next_frame: Duration::from_millis(u64::from(number) * 300),
-            frames: 0,
-            heard: vec![0; usize::from(NODES)],
-        };
+        let nodes: Vec<Node> = (0..NODES)
+            .map(|number| Node {
+                next_frame: Duration::from_millis(u64::from(number) * 300),
+                ..Node::born(BootId::from_bytes([number + 1; 16]), Duration::ZERO, start)
+            })
+            .collect();
+        let lease = |node: &Node| (*node.boot.as_bytes(), (limits::LEASE_LIFE, start));
         Self {
             without,
             random: SmallRng::seed_from_u64(seed),
             now: Duration::ZERO,
-            nodes: (0..NODES).map(node).collect(),
             log: Log {
                 incarnation: 1,
                 since: Duration::ZERO,
                 entries: Vec::new(),
-                leases: vec![Some((limits::LEASE_LIFE, start)); usize::from(NODES)],
+                leases: nodes.iter().map(lease).collect(),
             },
+            nodes,
             network: Vec::new(),
+            births: NODES,
             cut: [[false; NODES as usize]; NODES as usize],
             revocations: Vec::new(),
             open: 0,
@@ -78,56 +76,6 @@ impl World {
         self.random.random_range(0..usize::from(NODES))
     }
 
-    fn weather(&mut self) {
-        if self.chance(0.15) {
-            let node = self.some();
-            self.nodes[node].reaches = !self.nodes[node].reaches;
-        }
-        if self.chance(0.08) {
-            let reaches = self.random.random_bool(0.5);
-            self.nodes.iter_mut().for_each(|node| node.reaches = reaches);
-        }
-        if self.chance(0.1) {
-            let (from, to) = (self.some(), self.some());
-            self.cut[from][to] = !self.cut[from][to];
-        }
-        if self.chance(0.05) {
-            self.cut = Default::default();
-        }
-        if self.chance(0.1) {
-            let (node, pause) = (self.some(), self.random.random_range(100..12_000));
-            self.nodes[node].paused_until = self.now + Duration::from_millis(pause);
-        }
-        if self.chance(0.03) {
-            // Emptied; or failed over, with the newest entry lost and the leases as they were.
-            self.log.since = self.now;
-            if self.without != Without::Incarnations {
-                self.log.incarnation += 1;
-            }
-            if self.random.random_bool(0.5) {
-                self.log.entries.clear();
-                self.log.leases.iter_mut().for_each(|lease| *lease = None);
-            } else {
-                self.log.entries.pop();
-            }
-        }
-        if self.chance(0.3) {
-            let by = self.some();
-            if self.nodes[by].reaches && self.nodes[by].paused_until <= self.now {
-                let number = self.revocations.len() as u64;
-                self.log.entries.push(number);
-                self.revocations.push(Revocation {
-                    number,
-                    by,
-                    at: self.now,
-                    position: self.log.tail(),
-                    answered: None,
-                    failed: false,
-                });
-            }
-        }
-    }
-
     /// What a reading that reaches the log now will bring.
     fn read(&mut self, number: usize) -> Answer {
         let (node, tail) = (&self.nodes[number], self.log.tail());
@@ -135,21 +83,19 @@ impl World {
         if !node.reaches {
             return Answer::Failed;
         }
-        self.log.leases[number] = Some((self.now + limits::LEASE_LIFE, acted));
+        self.log
+            .leases
+            .insert(*node.boot.as_bytes(), (self.now + limits::LEASE_LIFE, acted));
         if !tail.reaches(acted) && self.without != Without::Incarnations {
             return Answer::Behind(tail);
         }
         let now = self.now;
-        let held = |lease: &Option<(Elapsed, Position)>| lease.is_some_and(|(until, _)| until > now);
-        let leases = self.log.leases.iter().zip(&self.nodes);
+        let held = self.log.leases.iter().filter(|(_, (until, _))| *until > now);
         let from = usize::try_from(acted.offset).unwrap_or(usize::MAX);
         Answer::Read {
             entries: self.log.entries.get(from..).map(<[u64]>::to_vec).unwrap_or_default(),
             position: tail,
-            holders: leases
-                .filter(|(lease, _)| held(lease))
-                .map(|(_, node)| node.boot)
-                .collect(),
+            holders: held.map(|(boot, _)| BootId::from_bytes(*boot)).collect(),
         }
     }
 
@@ -227,17 +173,26 @@ impl World {
             return;
         }
         node.next_frame = self.now + Duration::from_secs(1);
+        self.send(number, false);
+    }
+
+    fn send(&mut self, number: usize, goodbye: bool) {
+        let node = &mut self.nodes[number];
         node.frames += 1;
         node.machine.frame_sent(node.frames, self.now);
         let (mut position, reaches_log) = node.machine.condition();
         if self.without == Without::Positions {
             position = None;
         }
-        let (boot, number_of_frame, heard) = (node.boot, node.frames, node.heard.clone());
-        for (to, heard) in heard.into_iter().enumerate() {
-            if to == number || self.cut[number][to] {
+        let (boot, number_of_frame, linked) = (node.boot, node.frames, node.linked);
+        for to in 0..usize::from(NODES) {
+            let receiver = &self.nodes[to];
+            // The layer is one at least until a node has been heard for the first time.
+            let cut = self.cut[number][to] && receiver.last_heard(boot).is_some();
+            if to == number || cut || !linked || !receiver.lives {
                 continue;
             }
+            let to = receiver.boot;
             let delay = Duration::from_millis(self.random.random_range(1..800));
             self.network.push(Frame {
                 at: self.now + delay,
@@ -247,8 +202,8 @@ impl World {
                     number: number_of_frame,
                     position,
                     reaches_log,
-                    goodbye: false,
-                    echo: Some(heard),
+                    goodbye,
+                    echo: Some(self.nodes[number].last_heard(to).unwrap_or(0)),
                 },
             });
         }
@@ -256,21 +211,47 @@ impl World {
 
     fn hear(&mut self) {
         for frame in std::mem::take(&mut self.network) {
-            let node = &mut self.nodes[frame.to];
+            let to = self.nodes.iter_mut().find(|node| node.boot == frame.to && node.lives);
+            let Some(node) = to else { continue };
             // What comes while a process is paused waits in its kernel's buffer.
             if frame.at > self.now || node.paused_until > self.now {
                 self.network.push(frame);
                 continue;
             }
+            if !node.linked {
+                continue;
+            }
             let mut told = frame.told;
-            let from = usize::from(told.boot.as_bytes()[0] - 1);
-            node.heard[from] = node.heard[from].max(told.number);
+            let heard = node.heard.entry(*told.boot.as_bytes()).or_default();
+            *heard = told.number.max(*heard);
             if self.without == Without::Echoes {
                 node.frames += 1;
                 node.machine.frame_sent(node.frames, self.now);
                 told.echo = Some(node.frames);
             }
             node.machine.frame_heard(told, self.now);
+        }
+    }
+
+    /// Round trips over the layer, one a second.
+    fn reach_out(&mut self, number: usize) {
+        let (now, takes) = (self.now, self.random.random_range(1..400));
+        let node = &mut self.nodes[number];
+        if self.without == Without::Link {
+            node.machine.linked(now, now);
+        }
+        match node.trip {
+            Some((begun, returns)) if now >= returns => {
+                node.trip = None;
+                if node.linked {
+                    node.machine.linked(begun, now);
+                }
+            }
+            None if now >= node.next_trip => {
+                node.next_trip = now + Duration::from_secs(1);
+                node.trip = node.linked.then(|| (now, now + Duration::from_millis(takes)));
+            }
+            _ => {}
         }
     }
 
@@ -282,8 +263,11 @@ impl World {
             self.now < self.log.since + limits::DELIVERY_LEASE,
         );
         for revocation in &mut self.revocations {
-            let node = &self.nodes[revocation.by];
-            if revocation.answered.is_some() || revocation.failed || node.paused_until > now {
+            let by = self.nodes.iter().find(|node| node.boot == revocation.by);
+            let Some(node) = by.filter(|node| node.runs(now)) else {
+                continue;
+            };
+            if revocation.answered.is_some() || revocation.failed {
                 continue;
             }
             let has_acted = |acted: Position| {
@@ -291,10 +275,11 @@ impl World {
                     acted.incarnation == tail.incarnation && tail.incarnation != revocation.position.incarnation;
                 acted.reaches(revocation.position) || another
             };
-            let by_lease = self.log.leases.iter().flatten().filter(|(until, _)| *until > now);
+            let by_lease = self.log.leases.values().filter(|(until, _)| *until > now);
             let mut known = by_lease.map(|(_, acted)| Some(*acted)).collect::<Vec<_>>();
             known.extend(node.machine.heard(now).into_iter().map(|(_, acted)| acted));
-            let young = young && self.without != Without::Age;
+            let introduced = node.machine.introduced(now) || self.without == Without::Introduction;
+            let young = (young && self.without != Without::Age) || !introduced;
             let own = node.done.iter().find(|(number, _)| *number == revocation.number);
             let confirmed = known.iter().all(|acted| acted.is_some_and(has_acted)) && own.is_some();
             if node.reaches && confirmed && !young {
@@ -315,7 +300,7 @@ impl World {
     fn leak(&mut self) -> Option<String> {
         let now = self.now;
         for (number, node) in self.nodes.iter().enumerate() {
-            if node.paused_until > now || now >= node.machine.term().until {
+            if !node.runs(now) || now >= node.machine.term().until {
                 continue;
             }
             self.open += 1;
@@ -326,7 +311,7 @@ impl World {
             });
             if let Some(missed) = missed {
                 return Some(format!(
-                    "at {now:?} node {number} writes; revocation {} of node {} at {:?} was answered at {:?}",
+                    "at {now:?} node {number} writes; revocation {} of {:?} at {:?} was answered at {:?}",
                     missed.number, missed.by, missed.at, missed.answered
                 ));
             }
@@ -340,9 +325,10 @@ impl World {
             self.weather();
             self.hear();
             for number in 0..usize::from(NODES) {
-                if self.nodes[number].paused_until <= self.now {
+                if self.nodes[number].runs(self.now) {
                     self.act(number);
                     self.tell(number);
+                    self.reach_out(number);
                 }
             }
             if let Some(leak) = self.leak() {
@@ -356,7 +342,7 @@ impl World {
 
 #[test]
 fn no_node_writes_after_a_revocation_that_it_has_not_acted_on() {
-    let (mut answered, mut open, mut open_without_log) = (0, 0, 0);
+    let (mut answered, mut open, mut open_without_log, mut births) = (0, 0, 0, 0);
     for seed in 0..1_000 {
         let mut world = World::new(seed, Without::Nothing);
         let leak = world.run();
@@ -368,10 +354,12 @@ fn no_node_writes_after_a_revocation_that_it_has_not_acted_on() {
             .count();
         open += world.open;
         open_without_log += world.open_without_log;
+        births += u64::from(world.births - NODES);
     }
     // What never writes and never answers would leak nothing either.
     assert!(answered > 2_000, "only {answered} revocations were answered");
     assert!(open > 500_000, "nodes could write in {open} steps only");
+    assert!(births > 1_000, "only {births} nodes began later");
     assert!(
         open_without_log > 5_000,
         "without the log nodes could write in {open_without_log} steps only"
@@ -388,6 +376,9 @@ fn each_rule_is_needed() {
         Without::Incarnations,
         Without::OwnAct,
         Without::Age,
+        Without::Link,
+        Without::Losses,
+        Without::Introduction,
     ] {
         let leak = (0..2_000).find_map(|seed| World::new(seed, without).run());
         assert!(leak.is_some(), "without {without:?} nothing leaks");
