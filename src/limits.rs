@@ -87,6 +87,9 @@ pub const PING_INTERVAL: Duration = Duration::from_secs(25);
 pub const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// A connection that takes nothing for this long while something waits is closed with 4001.
 pub const NO_PROGRESS_MAX: Duration = Duration::from_secs(60);
+/// How long it may take to learn whether a session that seems to have expired was used elsewhere; beyond it, it has
+/// expired.
+pub const EXPIRY_PATIENCE: Duration = Duration::from_millis(500);
 /// How often each live connection's session is checked again.
 pub const SESSION_RECHECK: Duration = Duration::from_secs(60);
 /// At most one presence frame per room in this time.
@@ -153,7 +156,8 @@ pub const INTRODUCTION: Duration = Duration::from_secs(1);
 /// Where no node reaches the control log, a node delivers only while it hears every node that it has known this long
 /// before its last reading, but for those that said goodbye.
 pub const LEASE_MEMORY: Duration = Duration::from_secs(10 * 60);
-/// Sessions and memberships that are checked at the same time after entries of the control log were missed.
+/// Sessions and memberships that are checked at the same time: each minute's share, those that seem to have expired, and
+/// everything after entries of the control log were missed.
 pub const RECHECKS_AT_ONCE: usize = 64;
 /// Connections whose sessions were lost are closed over this time, so that their users do not come back all at once.
 pub const SESSIONS_LOST_SPREAD: Duration = Duration::from_secs(60);

@@ -1,9 +1,15 @@
 //! One sweep a second over all connections, in place of timers: pings, silence, readers that make no progress,
 //! sessions that have expired, and people who have gone.
+//!
+//! A session whose end has come here may have been used elsewhere, which moved its end; only its store knows. Those are
+//! asked for apart from the minute's share, many at once, and what isn't told in time has expired: nothing is written
+//! to somebody for longer because a session store is slow.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt, stream};
 use tokio::task::JoinHandle;
 
 use super::Gate;
@@ -26,6 +32,7 @@ pub async fn sweep(gate: Arc<Gate>) {
     let mut every = tokio::time::interval(Duration::from_secs(1));
     let mut due: Vec<Arc<Link>> = Vec::new();
     let mut checking: Option<JoinHandle<()>> = None;
+    let mut ending: Option<JoinHandle<()>> = None;
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
@@ -33,6 +40,9 @@ pub async fn sweep(gate: Arc<Gate>) {
         gate.registry.set_seconds(now);
         gate.hub.tick();
         let ping = ping_frame(b"");
+        // All that have expired are found anew each time, so none has to wait in a list.
+        let may_end = ending.as_ref().is_none_or(JoinHandle::is_finished);
+        let mut expired: Vec<Arc<Link>> = Vec::new();
         let recheck = u32::try_from(limits::SESSION_RECHECK.as_secs()).unwrap_or(60);
         for (index, link) in gate.registry.all().into_iter().enumerate() {
             look_after(&link, &ping, now);
@@ -41,13 +51,19 @@ pub async fn sweep(gate: Arc<Gate>) {
                 continue;
             }
             let turn = u32::from(link.identity().connection.as_bytes()[0]) % recheck;
-            let expired = link.expires_at() <= gate.clock.now();
-            if (expired || turn == now % recheck) && due.len() < SESSION_CHECKS_MAX {
-                due.push(Arc::clone(&link));
+            if link.expires_at() <= gate.clock.now() {
+                if may_end && !link.is_dead() {
+                    expired.push(link);
+                }
+            } else if turn == now % recheck && due.len() < SESSION_CHECKS_MAX {
+                due.push(link);
             }
             if index % 256 == 255 {
                 tokio::task::yield_now().await;
             }
+        }
+        if !expired.is_empty() {
+            ending = Some(tokio::spawn(end_expired(Arc::clone(&gate), expired)));
         }
         // Beside the sweep: a session store that is slow must not stop pings and the clock.
         if !due.is_empty() && checking.as_ref().is_none_or(JoinHandle::is_finished) {
@@ -61,9 +77,40 @@ pub async fn sweep(gate: Arc<Gate>) {
 }
 
 async fn check_sessions(gate: Arc<Gate>, links: Vec<Arc<Link>>) {
-    for link in links {
-        check_session(&gate, &link).await;
-    }
+    stream::iter(links)
+        .for_each_concurrent(limits::RECHECKS_AT_ONCE, |link| {
+            let gate = &gate;
+            async move { check_session(gate, &link).await }
+        })
+        .await;
+}
+
+/// Ends what has expired, unless its store says in time that it was used elsewhere.
+async fn end_expired(gate: Arc<Gate>, links: Vec<Arc<Link>>) {
+    // Once the store has not answered in time nobody else waits for it.
+    let away = AtomicBool::new(false);
+    stream::iter(links)
+        .for_each_concurrent(limits::RECHECKS_AT_ONCE, |link| {
+            let (gate, away) = (&gate, &away);
+            async move {
+                let live = async {
+                    if away.load(Ordering::Relaxed) {
+                        return None;
+                    }
+                    let told = gate.sessions.live(&link.identity().session);
+                    let Ok(Ok(told)) = tokio::time::timeout(limits::EXPIRY_PATIENCE, told).await else {
+                        away.store(true, Ordering::Relaxed);
+                        return None;
+                    };
+                    told.filter(|session| session.expires_at > gate.clock.now())
+                };
+                match live.await {
+                    Some(session) => link.set_expires_at(session.expires_at),
+                    None => link.abort(&farewell(CloseCode::SessionExpired, 0.0)),
+                }
+            }
+        })
+        .await;
 }
 
 fn look_after(link: &Link, ping: &bytes::Bytes, now: u32) {
@@ -88,16 +135,10 @@ fn look_after(link: &Link, ping: &bytes::Bytes, now: u32) {
 async fn check_session(gate: &Gate, link: &Link) {
     match gate.sessions.live(&link.identity().session).await {
         Ok(Some(session)) => link.set_expires_at(session.expires_at),
-        Ok(None) if link.expires_at() <= gate.clock.now() => link.abort(&farewell(CloseCode::SessionExpired, 0.0)),
-        // Who ends a session says so in the control log, so this one was lost.
+        // Who ends a session says so in the control log, and its end has not come, so this one was lost.
         Ok(None) => link.abort(&farewell(CloseCode::SessionsLost, 0.0)),
         // A store that is away says nothing about a session that has not expired.
-        Err(error) => {
-            tracing::debug!(%error, "a session can't be checked");
-            if link.expires_at() <= gate.clock.now() {
-                link.abort(&farewell(CloseCode::SessionExpired, 0.0));
-            }
-        }
+        Err(error) => tracing::debug!(%error, "a session can't be checked"),
     }
 }
 

@@ -2,9 +2,11 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod edges;
 mod holding;
 mod redis;
 mod revocation;
+mod storm;
 mod world;
 
 use std::sync::atomic::Ordering;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::Method;
+use http::{Method, StatusCode};
 use natter::channel_layer::local::LocalHub;
 use natter::channel_layer::{self, ChannelLayer, Class, Incoming};
 use natter::client::{Answer, Session, Target};
@@ -38,6 +38,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use crate::common::{Open, PASSWORD, Sock};
+use crate::edges::Held;
 use crate::redis::{Redis, Way};
 
 /// What the nodes share.
@@ -49,7 +50,7 @@ pub struct World {
     /// Holds the control log instead.
     pub redis: Option<Redis>,
     layer: LocalHub,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// One node.
@@ -60,6 +61,8 @@ pub struct Node {
     pub lease: DeliveryLease,
     /// Its way to Redis, where the control log is there.
     pub way: Option<Way>,
+    /// Its way to the sessions, as far as its sockets go.
+    pub sessions: Arc<Held>,
     boot: BootId,
     address: SocketAddr,
     token: Token,
@@ -138,7 +141,7 @@ impl World {
             log: LocalControlLog::new(),
             redis: None,
             layer: LocalHub::new(),
-            _folder: folder,
+            folder,
         }
     }
 
@@ -164,6 +167,21 @@ impl World {
 
     /// One more node, whose clock says what this one says.
     pub async fn node_by(&self, wall: Arc<dyn WallClock>) -> Node {
+        self.node_of(wall, self.store.clone()).await
+    }
+
+    /// One more node, with a way of its own to the store.
+    pub async fn node_over(&self, store: Arc<dyn Store>) -> Node {
+        self.node_of(Arc::new(SystemTime), store).await
+    }
+
+    /// Another way to the same store, which can be closed.
+    pub fn another_store(&self) -> Arc<SqliteStore> {
+        let path = self.folder.path().join("store.db");
+        SqliteStore::open(&path, Arc::new(SystemTime)).expect("the store once more")
+    }
+
+    async fn node_of(&self, wall: Arc<dyn WallClock>, store: Arc<dyn Store>) -> Node {
         let boot = BootId::random();
         let layer = Arc::new(Lossy {
             inner: self.layer.node(),
@@ -191,7 +209,7 @@ impl World {
             lease: lease.clone(),
             reaches_store: Box::new(|| true),
         });
-        let store: Arc<dyn Store> = self.store.clone();
+        let held = Arc::new(Held::new(self.sessions.clone()));
         let registry = Arc::new(Registry::new());
         let presence = self.presence.node();
         let hub = Hub::among(
@@ -214,7 +232,7 @@ impl World {
         let gate = Arc::new(Gate::new(
             directory.clone(),
             hub.clone(),
-            Arc::new(self.sessions.clone()),
+            held.clone(),
             clock.clone(),
             false,
         ));
@@ -260,6 +278,7 @@ impl World {
             hub,
             cluster,
             layer,
+            sessions: held,
             boot,
             address,
             token,
@@ -283,6 +302,14 @@ impl Node {
     pub async fn user(&self, name: &str) -> Session {
         let registered = Target::at(self.address).register(name, PASSWORD).await;
         registered.expect("registered")
+    }
+
+    /// Tries to log somebody in here.
+    pub async fn log_in(&self, name: &str) -> StatusCode {
+        let form = serde_json::json!({ "username": name, "password": PASSWORD });
+        let target = Target::at(self.address);
+        let answer = target.request(Method::POST, "/api/session", None, Some(&form)).await;
+        answer.expect("an answer").status
     }
 
     /// Opens a socket, and takes its `hello`.
