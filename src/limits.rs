@@ -200,6 +200,14 @@ pub const LAYER_RECONNECT_DELAY: Duration = Duration::from_millis(100);
 pub const LAYER_RECONNECT_DELAY_MAX: Duration = Duration::from_secs(4);
 /// How long a starting node tries to reach NATS before it gives up.
 pub const LAYER_CONNECT_WAIT: Duration = Duration::from_secs(15);
+/// How long a send waits to learn whom its text names; beyond it, it names nobody.
+pub const MENTIONS_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a name that nobody had is taken for plain text without asking again.
+pub const ABSENT_NAME_KEPT: Duration = Duration::from_secs(10);
+/// Such names; beyond it those unused for longest are asked for again.
+pub const ABSENT_NAMES_MAX: usize = 16_384;
+/// Members' names that a list reads in one bite at least: those of former members are passed over.
+pub const MEMBERS_BITE_MIN: usize = 100;
 /// Mentions looked up in one message; further names stay plain text.
 pub const MENTIONS_MAX: usize = 20;
 /// A session's life since its last use.
@@ -280,6 +288,21 @@ pub const LOGIN_SUCCESS: Rate = Rate {
 /// Revocations of one user - leaving, kicking, banning, roles, ending sessions that are not there: 60 at once, then one
 /// a second; more are answered 429, since every node acts on each of them.
 pub const REVOCATION: Rate = Rate::per(60, Duration::from_secs(60));
+/// Rooms that one user makes, direct conversations included: 50 at once, then one each 30 s; more are answered 429.
+pub const ROOM_CREATION: Rate = Rate {
+    burst: 50,
+    every: Duration::from_secs(30),
+};
+/// Memberships that one user begins, by joining or inviting: 200 at once, then one a second; more are answered 429.
+pub const MEMBERSHIP: Rate = Rate {
+    burst: 200,
+    every: Duration::from_secs(1),
+};
+/// Rooms that one user may be in; one more is refused with `room_limit`. Who is invited by others may come to be in more.
+pub const ROOMS_PER_USER_MAX: usize = 1_000;
+/// How long after an account was made a repeated registration with the right password logs in: the first one may have
+/// made the account and not got further.
+pub const REGISTRATION_REPEAT: Duration = Duration::from_secs(10 * 60);
 /// Registrations from one address: 20 per hour; more are answered 429.
 pub const REGISTRATION: Rate = Rate::per(20, Duration::from_secs(60 * 60));
 /// Handshakes from one address: 2,000 per minute, since many people may share it; more are answered 429.

@@ -11,6 +11,7 @@ use crate::channel_layer::nats::{ClientCertificate, Login, NatsLayer, NatsOption
 use crate::config::{
     ChannelLayerAt, Config, Credentials, NatsAddress, NatsAuth, RedisAddress, RedisKind, Secret, SessionsAt, TlsFiles,
 };
+use crate::limits;
 use crate::redis_link::{RedisLink, RedisOptions};
 
 use super::place;
@@ -138,7 +139,15 @@ pub async fn nats(config: &Config) -> anyhow::Result<Option<Arc<NatsLayer>>> {
         )
     };
     let options = nats_options(address, &config.namespace).with_context(context)?;
-    NatsLayer::connect(options).await.map(Some).with_context(context)
+    let layer = NatsLayer::connect(options).await.with_context(context)?;
+    // A frame of status that does not fit would be missed by all others, who would then read their rooms without end.
+    layer.carries(limits::STATUS_BYTES_MAX).with_context(|| {
+        format!(
+            "{}: raise the NATS server's max_payload to 1 MiB, its default",
+            place(config, "channel-layer")
+        )
+    })?;
+    Ok(Some(layer))
 }
 
 /// A connection to the Redis of the configuration; `None` if there is none.

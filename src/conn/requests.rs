@@ -176,7 +176,7 @@ async fn send(on: &mut Connection, named: Option<&str>, said: Said, reference: O
     }
     let room = Arc::clone(&on.rooms[at].room);
     let mentions = if body.contains('@') {
-        on.gate.directory.mentions(&room, &body).await?
+        on.gate.directory.mentions(&room, &body).await
     } else {
         Vec::new()
     };

@@ -114,8 +114,11 @@ async fn register(
     admit(&http, Kind::Registration, &address_key(caller.address)).await?;
     // Looked up first so that a taken name costs no hash; the store decides when two ask at once.
     let taken = || Problem::new("name_taken", "another user has this name: choose another").at("username");
-    if http.store.user_by_name(&name).await?.is_some() {
-        return Err(taken());
+    if let Some(user) = http.store.user_by_name(&name).await? {
+        let me = repeated(&http, &session, &caller, user, &form)
+            .await?
+            .ok_or_else(taken)?;
+        return Ok((StatusCode::CREATED, Json(me)));
     }
     let user = NewUser {
         name,
@@ -129,8 +132,37 @@ async fn register(
         Err(store::Error::NotFound) => return Err(by_invite()),
         created => created?,
     };
+    http.directory.appeared(&user.name);
     let me = open_session(&http, &session, &caller, user, &hash).await?;
     Ok((StatusCode::CREATED, Json(me)))
+}
+
+/// A registration whose first attempt made the account, used its invite, and was answered that it failed: the right
+/// password logs in to an account that is as young as that. It counts as the log-in that it is.
+async fn repeated(
+    http: &Http,
+    session: &Session,
+    caller: &Caller,
+    user: User,
+    form: &Registering,
+) -> Result<Option<Me>> {
+    let young = http.clock.now().since(user.created_at) < limits::REGISTRATION_REPEAT;
+    if !young || user.name.as_str() != form.username {
+        return Ok(None);
+    }
+    let Ok(tries) = Tries::take(http, &form.username, caller).await else {
+        return Ok(None);
+    };
+    let form = Credentials {
+        username: form.username.clone(),
+        password: form.password.clone(),
+    };
+    let checked = check_credentials(http, &form).await;
+    tries.judge(http, &checked).await?;
+    match checked? {
+        Some((user, hash)) => open_session(http, session, caller, user, &hash).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Logs in

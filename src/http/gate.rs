@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::http::header::{HOST, ORIGIN, USER_AGENT};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::{HeaderMap, HeaderValue, Method, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tower_sessions::Session;
@@ -104,7 +104,7 @@ impl FromRequestParts<Arc<Http>> for Caller {
         let peer = peer.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0.ip());
         let agent = parts.headers.get(USER_AGENT).and_then(|agent| agent.to_str().ok());
         let forwarded = parts.headers.get_all("x-forwarded-for").iter();
-        let forwarded: Vec<&str> = forwarded.filter_map(|value| value.to_str().ok()).collect();
+        let forwarded: Vec<&[u8]> = forwarded.map(HeaderValue::as_bytes).collect();
         Ok(Self {
             address: client_address(peer, forwarded.into_iter(), &http.settings.trusted_proxies),
             agent: agent

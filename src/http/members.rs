@@ -134,7 +134,8 @@ async fn list(
     params(("room" = String, Path, description = "name or id"), ("user" = String, Path, description = "name or id")),
     request_body = Option<NewMember>,
     responses((status = 200, body = MemberView), (status = 401, body = Problem), (status = 403, body = Problem),
-        (status = 404, body = Problem), (status = 422, body = Problem)))]
+        (status = 404, body = Problem), (status = 422, body = Problem),
+        (status = 429, body = Problem)))]
 async fn put(
     State(http): State<Arc<Http>>,
     me: LoggedIn,
@@ -164,7 +165,8 @@ async fn found(http: &Http, me: &LoggedIn, action: Action, who: &(String, String
 #[utoipa::path(operation_id = "remove_member", delete, path = "/api/rooms/{room}/members/{user}", tag = "members",
     params(("room" = String, Path, description = "name or id"), ("user" = String, Path, description = "name or id")),
     responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem),
-        (status = 404, body = Problem), (status = 422, body = Problem)))]
+        (status = 404, body = Problem), (status = 422, body = Problem),
+        (status = 429, body = Problem)))]
 async fn remove(
     State(http): State<Arc<Http>>,
     me: LoggedIn,
@@ -204,7 +206,8 @@ async fn bans(State(http): State<Arc<Http>>, me: LoggedIn, Segments(room): Segme
 #[utoipa::path(operation_id = "ban", put, path = "/api/rooms/{room}/bans/{user}", tag = "members",
     params(("room" = String, Path, description = "name or id"), ("user" = String, Path, description = "name or id")),
     responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem),
-        (status = 404, body = Problem), (status = 422, body = Problem)))]
+        (status = 404, body = Problem), (status = 422, body = Problem),
+        (status = 429, body = Problem)))]
 async fn ban(
     State(http): State<Arc<Http>>,
     me: LoggedIn,
@@ -219,7 +222,8 @@ async fn ban(
 #[utoipa::path(operation_id = "unban", delete, path = "/api/rooms/{room}/bans/{user}", tag = "members",
     params(("room" = String, Path, description = "name or id"), ("user" = String, Path, description = "name or id")),
     responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem),
-        (status = 404, body = Problem), (status = 422, body = Problem)))]
+        (status = 404, body = Problem), (status = 422, body = Problem),
+        (status = 429, body = Problem)))]
 async fn unban(
     State(http): State<Arc<Http>>,
     me: LoggedIn,

@@ -91,6 +91,7 @@ const CODES: &[Row] = &[
     ("name_taken", 409, "The name is taken"),
     ("nonce_reused", 409, "The nonce was used before"),
     ("archived", 409, "The room is read-only"),
+    ("room_limit", 409, "In too many rooms"),
     ("too_large", 413, "The request is too large"),
     ("upgrade_required", 426, "A WebSocket handshake is needed"),
     ("rate_limited", 429, "Too many requests"),

@@ -111,7 +111,8 @@ async fn list(State(http): State<Arc<Http>>, me: LoggedIn, params: Params) -> Re
 /// Makes a room that you own
 #[utoipa::path(operation_id = "create_room", post, path = "/api/rooms", tag = "rooms", request_body = NewRoom,
     responses((status = 201, body = RoomView), (status = 401, body = Problem), (status = 409, body = Problem),
-        (status = 422, body = Problem)))]
+        (status = 422, body = Problem),
+        (status = 429, body = Problem)))]
 async fn create(
     State(http): State<Arc<Http>>,
     me: LoggedIn,
@@ -140,7 +141,8 @@ async fn look(State(http): State<Arc<Http>>, me: LoggedIn, Segments(room): Segme
 #[utoipa::path(operation_id = "change_room", patch, path = "/api/rooms/{room}", tag = "rooms",
     params(("room" = String, Path, description = "name or id")), request_body = RoomChange,
     responses((status = 200, body = RoomView), (status = 401, body = Problem), (status = 403, body = Problem),
-        (status = 404, body = Problem), (status = 422, body = Problem)))]
+        (status = 404, body = Problem), (status = 422, body = Problem),
+        (status = 429, body = Problem)))]
 async fn configure(
     State(http): State<Arc<Http>>,
     me: LoggedIn,
@@ -159,7 +161,8 @@ async fn configure(
 #[utoipa::path(operation_id = "open_direct", put, path = "/api/direct/{user}", tag = "rooms",
     params(("user" = String, Path, description = "name or id")),
     responses((status = 200, body = RoomView), (status = 401, body = Problem), (status = 404, body = Problem),
-        (status = 422, body = Problem)))]
+        (status = 409, body = Problem), (status = 422, body = Problem),
+        (status = 429, body = Problem)))]
 async fn direct(
     State(http): State<Arc<Http>>,
     me: LoggedIn,

@@ -68,7 +68,8 @@ async fn list(State(http): State<Arc<Http>>, me: LoggedIn) -> Result<Json<Sessio
 /// Ends one of your sessions; its sockets are closed
 #[utoipa::path(operation_id = "end_session", delete, path = "/api/sessions/{handle}", tag = "accounts",
     params(("handle" = String, Path, description = "the session's handle")),
-    responses((status = 204), (status = 401, body = Problem), (status = 404, body = Problem)))]
+    responses((status = 204), (status = 401, body = Problem), (status = 404, body = Problem),
+        (status = 429, body = Problem)))]
 async fn end(State(http): State<Arc<Http>>, me: LoggedIn, Segments(handle): Segments<String>) -> Result<StatusCode> {
     let handle = SessionHandle::parse(&handle).ok_or_else(|| Problem::not_found("session"))?;
     http.directory.end_session(me.user.id, &handle).await?;

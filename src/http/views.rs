@@ -185,7 +185,7 @@ impl RoomView {
             title: room.title.clone(),
             kind: room.kind,
             role,
-            members: http.store.member_count(room.id).await?,
+            members: http.directory.member_count(room.id).await?,
             unread: unread.messages.min(most),
             mentions: unread.mentions.min(most),
             read,

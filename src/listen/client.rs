@@ -12,17 +12,18 @@ use crate::limits;
 /// been written by the client. Something unreadable ends the search at the last address that was believed.
 pub fn client_address<'a>(
     peer: IpAddr,
-    forwarded: impl DoubleEndedIterator<Item = &'a str>,
+    forwarded: impl DoubleEndedIterator<Item = &'a [u8]>,
     trusted: &[Network],
 ) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut believed = peer.to_canonical();
-    let hops = forwarded.rev().flat_map(|value| value.rsplit(','));
+    let hops = forwarded.rev().flat_map(|value| value.rsplit(|byte| *byte == b','));
     for hop in hops.take(limits::PROXY_HOPS_MAX) {
         if !is_trusted(believed) {
             return believed;
         }
-        match parse(hop.trim()) {
+        // Only this hop is read as text: what a client wrote further left may be anything.
+        match str::from_utf8(hop).ok().and_then(|hop| parse(hop.trim())) {
             Some(address) => believed = address.to_canonical(),
             None => return believed,
         }
@@ -47,7 +48,30 @@ mod tests {
 
     fn resolve(peer: &str, forwarded: &[&str], trusted: &[&str]) -> String {
         let trusted: Vec<_> = trusted.iter().map(|text| Network::parse(text).unwrap()).collect();
-        client_address(peer.parse().unwrap(), forwarded.iter().copied(), &trusted).to_string()
+        resolve_bytes(
+            peer,
+            &forwarded.iter().map(|text| text.as_bytes()).collect::<Vec<_>>(),
+            &trusted,
+        )
+    }
+
+    fn resolve_bytes(peer: &str, forwarded: &[&[u8]], trusted: &[Network]) -> String {
+        client_address(peer.parse().unwrap(), forwarded.iter().copied(), trusted).to_string()
+    }
+
+    #[test]
+    fn what_a_client_wrote_can_not_hide_what_a_proxy_added() {
+        let trusted = [Network::parse("10.0.0.0/8").unwrap()];
+        let written: &[u8] = b"\xff\xfe nonsense \xc3, 198.51.100.1";
+        assert_eq!(resolve_bytes("10.0.0.1", &[written], &trusted), "198.51.100.1");
+        assert_eq!(
+            resolve_bytes("10.0.0.1", &[b"1.1.1.1", b"\xff,198.51.100.1, 10.9.9.9"], &trusted),
+            "198.51.100.1"
+        );
+        assert_eq!(
+            resolve_bytes("10.0.0.1", &[b"198.51.100.1, \xff"], &trusted),
+            "10.0.0.1"
+        );
     }
 
     #[test]

@@ -132,9 +132,8 @@ pub trait MessageStore: Send + Sync {
     /// Stores messages in order; one result for each, in the same order. Messages of several rooms may be given.
     async fn append(&self, batch: Vec<NewMessage>) -> Vec<Result<Appended>>;
 
-    /// Stores an edit or deletion: its event, then the message's new state. Answers the event: `Edited` with the
-    /// message's state after it, or `Deleted`. Deleting a deleted message answers its present `last_event` again;
-    /// editing one is `NotFound`.
+    /// Stores an edit or deletion: its event, then the message's new state. Answers `Edited` with that state, or
+    /// `Deleted`. Deleting a deleted message answers its present `last_event` again; editing one is `NotFound`.
     async fn change(&self, change: Change) -> Result<Event>;
 
     /// One message of a room.
@@ -146,8 +145,7 @@ pub trait MessageStore: Send + Sync {
     /// At most `limit` messages of a range, ascending.
     async fn page(&self, room: RoomId, range: Range, limit: usize) -> Result<Page>;
 
-    /// At most `limit` events (messages in their present state, edits, deletions, late messages) whose position is
-    /// greater than `after`, ascending by position.
+    /// At most `limit` events (messages as they are now, edits, deletions, late messages) after a position, ascending.
     async fn events(&self, room: RoomId, after: EventId, limit: usize) -> Result<Vec<Event>>;
 
     /// The greatest position in a room; `None` if nothing was ever said.
@@ -247,12 +245,10 @@ pub trait RoomStore: Send + Sync {
         read: Option<EventId>,
     ) -> Result<()>;
 
-    /// Changes a member's role; [`Error::NotFound`] if they are none any more. A membership that ends at the same time
-    /// stays ended.
+    /// Changes a member's role; [`Error::NotFound`] if they are none any more. One that ends at the same time stays so.
     async fn set_role(&self, room: RoomId, user: UserId, role: Role) -> Result<()>;
 
-    /// Ends a membership; nothing happens if there is none. If the owner goes, the longest-standing moderator, else
-    /// member, becomes owner in the same step and is named in the answer.
+    /// Ends a membership, if any. If the owner goes, the longest-standing moderator, else member, follows and is named.
     async fn end_member(&self, room: RoomId, user: UserId) -> Result<Option<UserId>>;
 
     /// Makes `to` the owner and `from` a moderator, in one step.
@@ -275,6 +271,11 @@ pub trait RoomStore: Send + Sync {
 
     /// The rooms of a user, deleted ones left out.
     async fn rooms_of(&self, user: UserId) -> Result<Vec<Membership>>;
+
+    /// How many rooms a user is in, or more: those that they left may be counted too. Cheaper than `rooms_of`.
+    async fn rooms_entered(&self, user: UserId) -> Result<u64> {
+        Ok(self.rooms_of(user).await?.len() as u64)
+    }
 
     /// Whether two users are members of one same room.
     async fn share_a_room(&self, a: UserId, b: UserId) -> Result<bool>;
@@ -330,8 +331,7 @@ pub trait AccountStore: Send + Sync {
     /// Makes an account. With an invite, uses it up in the same step: `NotFound` if it is not good at `user.at`.
     async fn create_user(&self, user: NewUser, invite: Option<&str>) -> Result<User>;
 
-    /// Makes many accounts at once, in few transactions (for `natter seed`). Names that exist are left as they
-    /// are. Answers everybody named, in the order given.
+    /// Makes many accounts in few transactions (for `natter seed`), but for names that exist. Answers all, in order.
     async fn create_users(&self, users: Vec<NewUser>) -> Result<Vec<User>>;
 
     /// A user by id.

@@ -63,11 +63,15 @@ pub enum Kind {
     HandshakeUser,
     /// What a user makes every node act on; the key is the user's id.
     Revocation,
+    /// Rooms that a user makes; the key is the user's id.
+    RoomCreation,
+    /// Memberships that a user begins; the key is the user's id.
+    Membership,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::LoginAccount,
         Self::LoginAddress,
         Self::LoginSuccess,
@@ -75,6 +79,8 @@ impl Kind {
         Self::HandshakeAddress,
         Self::HandshakeUser,
         Self::Revocation,
+        Self::RoomCreation,
+        Self::Membership,
     ];
 
     /// What it allows.
@@ -88,6 +94,8 @@ impl Kind {
             Self::HandshakeAddress => Policy::Rate(limits::HANDSHAKE_ADDRESS),
             Self::HandshakeUser => Policy::Rate(limits::HANDSHAKE_USER),
             Self::Revocation => Policy::Rate(limits::REVOCATION),
+            Self::RoomCreation => Policy::Rate(limits::ROOM_CREATION),
+            Self::Membership => Policy::Rate(limits::MEMBERSHIP),
         }
     }
 }

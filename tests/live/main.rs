@@ -11,6 +11,7 @@ mod metrics;
 mod nonce;
 mod order;
 mod presence;
+mod proxied;
 mod refusals;
 mod resume;
 mod revocation;

@@ -126,6 +126,11 @@ impl Link {
         self.client.try_server_info().map(|info| info.version)
     }
 
+    /// The most bytes that the server takes in one payload.
+    pub(super) fn max_payload(&self) -> usize {
+        self.client.max_payload()
+    }
+
     fn check(&self) -> Result<()> {
         if self.client.connection_state() == State::Connected {
             return Ok(());

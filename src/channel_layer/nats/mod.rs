@@ -127,6 +127,17 @@ impl NatsLayer {
         Ok(Arc::new(layer))
     }
 
+    /// Whether the layer carries payloads of this size.
+    ///
+    /// # Errors
+    /// [`Error::TooLong`] if the server it is connected to takes less.
+    pub fn carries(&self, bytes: usize) -> Result<()> {
+        match self.links.iter().map(|link| link.max_payload()).min() {
+            Some(most) if most < bytes => Err(Error::TooLong { bytes, most }),
+            _ => Ok(()),
+        }
+    }
+
     /// The version that the server says it has.
     #[must_use]
     pub fn server_version(&self) -> Option<String> {

@@ -76,7 +76,7 @@ async fn view(http: &Http, room: &Room) -> Result<AdminRoom> {
         name: room.name.clone(),
         title: room.title.clone(),
         kind: room.kind,
-        members: http.store.member_count(room.id).await?,
+        members: http.directory.member_count(room.id).await?,
         created_at: room.created_at,
         archived: room.archived,
         pair,

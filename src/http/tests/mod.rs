@@ -5,6 +5,7 @@ mod admin;
 mod app;
 mod outer;
 mod redis_down;
+mod repeated;
 mod rooms;
 
 use app::TestApp;

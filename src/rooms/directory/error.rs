@@ -40,6 +40,9 @@ pub enum Error {
     /// The nonce was used for another room or message.
     #[error("this nonce was used for another room or message: use a fresh one")]
     NonceReused,
+    /// In so many rooms already.
+    #[error("you are in {} rooms: leave some first", crate::limits::ROOMS_PER_USER_MAX)]
+    RoomLimit,
     /// Too many of them; not before this much time has passed.
     #[error("too many {what}: wait, then try again")]
     RateLimited {
@@ -77,6 +80,7 @@ impl Error {
             Self::Archived => "archived",
             Self::NameTaken => "name_taken",
             Self::NonceReused => "nonce_reused",
+            Self::RoomLimit => "room_limit",
             Self::RateLimited { .. } => "rate_limited",
             Self::Refused(_) => "refused",
             Self::UnknownOutcome(_) => "unknown_outcome",

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use super::{Directory, Error, Result, RoomKey, UserKey, author_of};
 use crate::control_log::{Entry, StandingCut};
+use crate::limits;
 use crate::model::{Action, EventId, Name, Role, Room, RoomId, RoomKind, Standing, User, UserId};
 use crate::store::{self, NewRoom, Range};
+use crate::throttle::Kind;
 use crate::wire::outbound::Notice;
 
 /// How often a join is tried again when the room was made or deleted under it.
@@ -72,8 +74,9 @@ impl Directory {
     /// Makes a room that the user owns.
     ///
     /// # Errors
-    /// [`Error::NameTaken`], or what the store says.
+    /// [`Error::NameTaken`], [`Error::RoomLimit`], [`Error::RateLimited`], or what the store says.
     pub async fn create(&self, user: &User, name: Name, title: String, kind: RoomKind) -> Result<Arc<Room>> {
+        self.may_make_room(user.id).await?;
         let new = NewRoom {
             name,
             title,
@@ -84,6 +87,23 @@ impl Directory {
         let room = Arc::new(self.seams.store.create_room(new).await?);
         self.admitted(&room, user.id, Role::Owner).await?;
         Ok(room)
+    }
+
+    async fn may_make_room(&self, user: UserId) -> Result<()> {
+        self.count(Kind::RoomCreation, "new rooms", user).await?;
+        self.has_room_for_more(user).await
+    }
+
+    /// Refuses somebody who is in [`limits::ROOMS_PER_USER_MAX`] rooms.
+    async fn has_room_for_more(&self, user: UserId) -> Result<()> {
+        let most = limits::ROOMS_PER_USER_MAX;
+        // Only for those who were ever in so many it is worth counting those that they are in now.
+        if self.seams.store.rooms_entered(user).await? >= most as u64
+            && self.seams.store.rooms_of(user).await?.len() >= most
+        {
+            return Err(Error::RoomLimit);
+        }
+        Ok(())
     }
 
     async fn join(&self, user: &User, room: Arc<Room>) -> Result<Joined> {
@@ -107,6 +127,8 @@ impl Directory {
 
     /// Writes a membership whose unread messages begin now.
     async fn admit(&self, room: &Room, user: UserId) -> Result<(Role, Option<EventId>)> {
+        self.count(Kind::Membership, "new memberships", user).await?;
+        self.has_room_for_more(user).await?;
         let newest = self.newest_message(room.id).await?;
         let store = &self.seams.store;
         store
@@ -150,6 +172,12 @@ impl Directory {
                 field: "user",
                 detail: "a direct conversation needs somebody else: name another user".into(),
             });
+        }
+        if matches!(
+            self.room_by_id(RoomId::direct(user.id, other.id)).await,
+            Err(Error::NotFound(_))
+        ) {
+            self.may_make_room(user.id).await?;
         }
         let (room, created) = self.seams.store.open_direct(user.id, other.id, self.now()).await?;
         if created {

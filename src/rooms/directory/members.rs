@@ -8,6 +8,7 @@ use crate::control_log::{Entry, StandingCut};
 use crate::model::permission::outranks;
 use crate::model::{Action, Role, Room, RoomId, Standing, User, UserId};
 use crate::store::{self, Ban};
+use crate::throttle::Kind;
 use crate::wire::outbound::Notice;
 
 impl Directory {
@@ -54,6 +55,7 @@ impl Directory {
             self.authorise(Action::ChangeRole, room, actor.id).await?;
             self.may_revoke(actor.id).await?;
         }
+        self.count(Kind::Membership, "new memberships", actor.id).await?;
         let first = if role == Role::Owner { Role::Member } else { role };
         let newest = self.newest_message(room.id).await?;
         let store = &self.seams.store;

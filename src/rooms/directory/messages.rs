@@ -1,5 +1,9 @@
 //! The rules of what is said: who may send, edit and delete, whom a text names, where the read marker stands.
 
+use std::time::Instant;
+
+use futures_util::future::try_join_all;
+
 use super::{Directory, Error, Result};
 use crate::limits;
 use crate::model::message::check_body;
@@ -15,7 +19,7 @@ impl Directory {
     pub async fn check_send(&self, room: &Room, user: UserId, body: &str) -> Result<Vec<UserId>> {
         self.authorise(Action::Send, room, user).await?;
         check_body(body)?;
-        self.mentions(room, body).await
+        Ok(self.mentions(room, body).await)
     }
 
     /// Whether a message may be answered: it exists in this room.
@@ -32,23 +36,71 @@ impl Directory {
     }
 
     /// The members of the room whom a text names with `@name`, in the order of their first mention, at most
-    /// [`limits::MENTIONS_MAX`] names looked up. A text without `@` costs nothing.
-    ///
-    /// # Errors
-    /// What the store says.
-    pub async fn mentions(&self, room: &Room, body: &str) -> Result<Vec<UserId>> {
-        let mut members = Vec::new();
-        for name in mentioned_names(body) {
-            let user = match self.user_by_name(&name).await {
-                Ok(user) => user,
-                Err(Error::NotFound(_)) => continue,
-                Err(error) => return Err(error),
-            };
-            if self.standing(room.id, user.id).await?.role().is_some() {
-                members.push(user.id);
+    /// [`limits::MENTIONS_MAX`] names looked up. A text without `@` costs nothing; where the store does not say in time
+    /// who is meant, nobody is: that is no reason to refuse a message.
+    pub async fn mentions(&self, room: &Room, body: &str) -> Vec<UserId> {
+        let names = mentioned_names(body);
+        if names.is_empty() {
+            return Vec::new();
+        }
+        match tokio::time::timeout(limits::MENTIONS_PATIENCE, self.members_named(room, &names)).await {
+            Ok(Ok(members)) => members,
+            Ok(Err(error)) => {
+                tracing::warn!(cause = error.cause(), "whom a message names can't be looked up");
+                Vec::new()
+            }
+            Err(_) => {
+                tracing::warn!("whom a message names was not found out in time");
+                Vec::new()
             }
         }
-        Ok(members)
+    }
+
+    async fn members_named(&self, room: &Room, names: &[Name]) -> Result<Vec<UserId>> {
+        let users = self.users_named(names).await?;
+        let standings = users.iter().map(|user| self.standing(room.id, *user));
+        let standings = try_join_all(standings).await?;
+        let members = users
+            .iter()
+            .zip(standings)
+            .filter(|(_, standing)| standing.role().is_some());
+        Ok(members.map(|(user, _)| *user).collect())
+    }
+
+    /// Who has these names, in their order. What is not known is asked in one call; names that nobody has are not asked
+    /// for again for a moment.
+    async fn users_named(&self, names: &[Name]) -> Result<Vec<UserId>> {
+        let absent = |name: &Name| {
+            let since = self.absent.get(name);
+            since.is_some_and(|since| since.elapsed() < limits::ABSENT_NAME_KEPT)
+        };
+        let known = |name: &Name| self.user_names.get(name);
+        let mut found: Vec<(&Name, Option<UserId>)> = names.iter().map(|name| (name, known(name))).collect();
+        let asked: Vec<Name> = found
+            .iter()
+            .filter(|(name, user)| user.is_none() && !absent(name))
+            .map(|(name, _)| (*name).clone())
+            .collect();
+        if !asked.is_empty() {
+            let tickets: Vec<_> = asked.iter().map(|name| self.user_names.ticket(name)).collect();
+            let users = self.seams.store.users_by_name(&asked).await?;
+            for (name, ticket) in asked.iter().zip(tickets) {
+                match users.iter().find(|user| user.name == *name) {
+                    Some(user) => {
+                        self.user_names.fill(ticket, name.clone(), user.id);
+                        let places = found.iter_mut().filter(|(other, _)| *other == name);
+                        places.for_each(|(_, place)| *place = Some(user.id));
+                    }
+                    None => self.absent.fill(self.absent.ticket(name), name.clone(), Instant::now()),
+                }
+            }
+        }
+        Ok(found.into_iter().filter_map(|(_, user)| user).collect())
+    }
+
+    /// A name has an owner now: it can be mentioned at once, here at least.
+    pub fn appeared(&self, name: &Name) {
+        self.absent.forget(name);
     }
 
     /// Gives one of one's own messages another text.
@@ -68,7 +120,7 @@ impl Directory {
         }
         let kind = ChangeKind::Edit {
             body: body.to_owned(),
-            mentions: self.mentions(room, body).await?,
+            mentions: self.mentions(room, body).await,
         };
         self.change(user, room, id, kind).await
     }

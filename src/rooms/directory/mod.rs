@@ -10,6 +10,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
@@ -119,6 +120,9 @@ pub struct Directory {
     user_names: Cache<Name, UserId>,
     standings: Cache<(RoomId, UserId), Standing>,
     markers: Cache<(RoomId, UserId), Option<EventId>>,
+    member_counts: Cache<RoomId, u64>,
+    /// Names that nobody had, and when that was.
+    absent: Cache<Name, Instant>,
     /// Stored changes that are not announced yet.
     owed: Mutex<VecDeque<Entry>>,
 }
@@ -156,6 +160,8 @@ impl Directory {
             user_names: Cache::new(limits::CACHED_USERS_MAX),
             standings: Cache::new(limits::CACHED_STANDINGS_MAX),
             markers: Cache::new(limits::CACHED_STANDINGS_MAX),
+            member_counts: Cache::new(limits::CACHED_ROOMS_MAX),
+            absent: Cache::new(limits::ABSENT_NAMES_MAX),
             owed: Mutex::default(),
         }
     }
@@ -173,6 +179,7 @@ impl Directory {
             Entry::Standing { room, user, .. } => {
                 self.standings.forget(&(*room, *user));
                 self.markers.forget(&(*room, *user));
+                self.member_counts.forget(room);
             }
             Entry::Room { room, why } => {
                 self.rooms.forget(room);
@@ -191,6 +198,7 @@ impl Directory {
         self.user_names.forget_where(|_, _| true);
         self.standings.forget_where(|_, _| true);
         self.markers.forget_where(|_, _| true);
+        self.member_counts.forget_where(|_, _| true);
     }
 
     /// Counts a try of a user's, or refuses it.
@@ -335,6 +343,20 @@ impl Directory {
             directory: Arc::clone(self),
             ticket: self.standings.ticket(&(room, user)),
         }
+    }
+
+    /// How many members a room has.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn member_count(&self, room: RoomId) -> Result<u64> {
+        if let Some(count) = self.member_counts.get(&room) {
+            return Ok(count);
+        }
+        let ticket = self.member_counts.ticket(&room);
+        let count = self.seams.store.member_count(room).await?;
+        self.member_counts.fill(ticket, room, count);
+        Ok(count)
     }
 
     /// A member's read marker. Every join tells it, so a warm room's joins must not read it from the store; but a marker

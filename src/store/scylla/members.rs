@@ -2,7 +2,7 @@
 //! deleted, with a write timestamp above the one that was just read: so the later of two changes wins, whatever the
 //! clocks of the nodes say.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -16,6 +16,7 @@ use super::rows::{
 };
 use super::session::after_a_write;
 use super::stamp;
+use crate::limits;
 use crate::model::{EventId, Member, Name, Role, Room, RoomId, Standing, Timestamp, UserId};
 use crate::store::{Ban, Error, Membership, NewRoom, Result, RoomChange, RoomStore};
 
@@ -140,8 +141,10 @@ impl ScyllaStore {
             .max(prefix.clone());
         let to = format!("{prefix}\u{10ffff}");
         let mut found: Vec<Member> = Vec::new();
+        // Names of former members stay in the list, so a small bite might bring none that is wanted.
+        let bite = wanted.max(limits::MEMBERS_BITE_MIN);
         while found.len() < wanted {
-            let values = (cql(room.as_bytes()), from.as_str(), to.as_str(), limit(wanted));
+            let values = (cql(room.as_bytes()), from.as_str(), to.as_str(), limit(bite));
             let listed: Vec<(String, Option<Uuid>, Option<String>)> =
                 self.cql.rows(&self.cql.statements.member_name_list, values).await?;
             let ids: Vec<Uuid> = listed.iter().filter_map(|(_, user, _)| *user).collect();
@@ -167,7 +170,7 @@ impl ScyllaStore {
                 }
             }
             match listed.last() {
-                Some((last, ..)) if listed.len() == wanted => from = format!("{last}\0"),
+                Some((last, ..)) if listed.len() == bite => from = format!("{last}\0"),
                 _ => break,
             }
         }
@@ -372,8 +375,13 @@ impl RoomStore for ScyllaStore {
         self.memberships(user).await
     }
 
+    async fn rooms_entered(&self, user: UserId) -> Result<u64> {
+        Ok(self.rooms_ever_of(user).await?.len() as u64)
+    }
+
     async fn share_a_room(&self, a: UserId, b: UserId) -> Result<bool> {
         let (of_a, of_b) = tokio::try_join!(self.rooms_ever_of(a), self.rooms_ever_of(b))?;
+        let of_b: HashSet<RoomId> = of_b.into_iter().collect();
         let both = of_a.into_iter().filter(|room| of_b.contains(room));
         let mut shared = stream::iter(both)
             .map(|room| async move { tokio::try_join!(self.membership(room, a), self.member_row(room, b)) })

@@ -1,6 +1,7 @@
 //! The store against a real CQL server. `NATTER_TEST_CQL` holds its address (`host:port`); without it these tests are
 //! skipped, loudly. Each test has a keyspace of its own, or shares one whose names are fresh.
 
+mod members;
 mod moving;
 mod storage;
 mod suite;

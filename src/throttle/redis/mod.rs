@@ -58,6 +58,8 @@ impl RedisThrottles {
             Kind::HandshakeAddress => "handshake-address",
             Kind::HandshakeUser => "handshake-user",
             Kind::Revocation => "revocation",
+            Kind::RoomCreation => "room-creation",
+            Kind::Membership => "membership",
         };
         self.link.key(format_args!("throttle:{kind}:{}", bounded_key(key)))
     }

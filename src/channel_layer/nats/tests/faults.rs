@@ -185,6 +185,20 @@ async fn a_payload_that_is_too_long_is_refused_by_its_length() {
         })
     );
     nodes[0].ping().await.expect("the connection is as before");
+    // By which a node knows before it serves that its frames of status would be lost.
+    let frame = crate::limits::STATUS_BYTES_MAX;
+    let short = Err(Error::TooLong {
+        bytes: frame,
+        most: 1_000,
+    });
+    assert_eq!((nodes[0].carries(1_000), nodes[0].carries(frame)), (Ok(()), short));
+    let Some(usual) = Server::start(|_| String::new()) else {
+        return;
+    };
+    assert_eq!(
+        layers(&server::options(&usual.address()), 1).await[0].carries(frame),
+        Ok(())
+    );
 }
 
 /// Publishes until it arrives, which in a cluster of servers takes until they have told each other of the subscription.

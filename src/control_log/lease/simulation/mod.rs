@@ -380,7 +380,7 @@ fn each_rule_is_needed() {
         Without::Losses,
         Without::Introduction,
     ] {
-        let leak = (0..2_000).find_map(|seed| World::new(seed, without).run());
+        let leak = (0..20_000).find_map(|seed| World::new(seed, without).run());
         assert!(leak.is_some(), "without {without:?} nothing leaks");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::Error;
 use super::world::World;
-use crate::model::{EventKind, RoomKind};
+use crate::model::{EventKind, Role, RoomKind};
 
 #[tokio::test]
 async fn a_send_names_members_only() {
@@ -75,4 +75,34 @@ async fn the_marker_moves_forward_to_what_exists() {
     assert_eq!(far.map_err(|error| error.code()), Err("not_found"));
     let outside = directory.mark_read(outsider.id, &room, first.id).await;
     assert_eq!(outside.map_err(|error| error.code()), Err("forbidden"));
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_has_is_asked_for_once_and_a_store_that_is_away_refuses_no_message() {
+    let world = World::new();
+    let (room, [_, _, member, _, owner]) = world.room_with_everybody(RoomKind::Public, "m").await;
+    let directory = &world.directory;
+    let text = format!("@zoe and @{}", member.name);
+    assert_eq!(directory.check_send(&room, owner.id, &text).await, Ok(vec![member.id]));
+    // Zoe comes; this node has just learnt that there is none, and does not ask again.
+    let zoe = world.user("zoe").await;
+    directory
+        .seams
+        .store
+        .put_member(room.id, zoe.id, Role::Member, zoe.created_at, None)
+        .await
+        .unwrap();
+    assert_eq!(directory.check_send(&room, owner.id, &text).await, Ok(vec![member.id]));
+    // Where she registers she can be named at once.
+    directory.appeared(&zoe.name);
+    assert_eq!(
+        directory.check_send(&room, owner.id, &text).await,
+        Ok(vec![zoe.id, member.id])
+    );
+    world.store.close().await;
+    assert_eq!(directory.mentions(&room, "@somebody-new").await, []);
+    assert_eq!(
+        directory.check_send(&room, owner.id, &text).await,
+        Ok(vec![zoe.id, member.id])
+    );
 }

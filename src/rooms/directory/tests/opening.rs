@@ -2,7 +2,8 @@
 
 use super::super::Error;
 use super::world::World;
-use crate::model::{Role, RoomKind, Standing};
+use crate::limits;
+use crate::model::{Name, Role, RoomKind, Standing};
 
 #[tokio::test]
 async fn the_first_owns_the_room_and_the_next_joins_it() {
@@ -102,4 +103,82 @@ async fn a_direct_conversation_is_one_from_both_sides() {
         world.directory.open_or_join(&eve, &id).await,
         Err(Error::NotFound(_))
     ));
+}
+
+#[tokio::test]
+async fn rooms_and_memberships_are_counted_for_each_user() {
+    let world = World::throttled();
+    let (maker, joiner) = (world.user("maker").await, world.user("joiner").await);
+    let directory = &world.directory;
+    let limited = |answer: Result<(), Error>| matches!(answer, Err(Error::RateLimited { .. }));
+    for n in 0..limits::ROOM_CREATION.burst {
+        directory.open_or_join(&maker, &format!("r{n}")).await.unwrap();
+    }
+    assert!(limited(directory.open_or_join(&maker, "more").await.map(drop)));
+    assert!(limited(directory.open_direct(&maker, "joiner").await.map(drop)));
+    assert_eq!(world.store.room_by_name(&Name::parse("more").unwrap()).await, Ok(None));
+    // Rooms that are there, and one is in, are open all the same; and others may make theirs.
+    directory.open_or_join(&maker, "r0").await.unwrap();
+    directory.open_direct(&joiner, "maker").await.unwrap();
+    directory.open_direct(&maker, "joiner").await.unwrap();
+    let key = joiner.id.to_string();
+    let throttles = &directory.seams.throttles;
+    while throttles.check(crate::throttle::Kind::Membership, &key).await == Ok(crate::throttle::Verdict::Allowed) {}
+    assert!(limited(directory.open_or_join(&joiner, "r0").await.map(drop)));
+    let room = directory.open_or_join(&maker, "r0").await.unwrap().room;
+    assert_eq!(directory.standing(room.id, joiner.id).await, Ok(Standing::Outsider));
+}
+
+#[tokio::test]
+async fn nobody_joins_or_makes_more_rooms_than_one_may_be_in() {
+    let world = World::new();
+    let (owner, joiner) = (world.user("owner").await, world.user("joiner").await);
+    let directory = &world.directory;
+    let mut last = None;
+    for n in 0..limits::ROOMS_PER_USER_MAX {
+        let new = crate::store::NewRoom {
+            name: Name::parse(&format!("r{n}")).unwrap(),
+            title: String::new(),
+            kind: RoomKind::Public,
+            owner: joiner.id,
+            at: joiner.created_at,
+        };
+        last = Some(world.store.create_room(new).await.unwrap());
+    }
+    directory.open_or_join(&owner, "lobby").await.unwrap();
+    assert_eq!(
+        directory.open_or_join(&joiner, "lobby").await.map(drop),
+        Err(Error::RoomLimit)
+    );
+    assert_eq!(
+        directory.open_or_join(&joiner, "new").await.map(drop),
+        Err(Error::RoomLimit)
+    );
+    directory.open_or_join(&joiner, "r0").await.unwrap();
+    directory.leave(joiner.id, &last.unwrap()).await.unwrap();
+    directory.open_or_join(&joiner, "lobby").await.unwrap();
+}
+
+#[tokio::test]
+async fn the_count_of_members_is_read_once_until_it_changes() {
+    let world = World::new();
+    let (owner, ghost, guest) = (
+        world.user("owner").await,
+        world.user("ghost").await,
+        world.user("guest").await,
+    );
+    let directory = &world.directory;
+    let room = directory.open_or_join(&owner, "den").await.unwrap().room;
+    assert_eq!(directory.member_count(room.id).await, Ok(1));
+    // Behind the directory's back, to see that it does not look.
+    world
+        .store
+        .put_member(room.id, ghost.id, Role::Member, ghost.created_at, None)
+        .await
+        .unwrap();
+    assert_eq!(directory.member_count(room.id).await, Ok(1));
+    directory.open_or_join(&guest, "den").await.unwrap();
+    assert_eq!(directory.member_count(room.id).await, Ok(3));
+    directory.leave(guest.id, &room).await.unwrap();
+    assert_eq!(directory.member_count(room.id).await, Ok(2));
 }
