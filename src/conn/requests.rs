@@ -304,6 +304,7 @@ async fn attempt(
         from,
         reference,
         watch,
+        at: Instant::now(),
         reads: 0,
         reply,
     };
@@ -326,11 +327,19 @@ async fn attempt(
         Err(_) => Err(None),
         Ok(Err(JoinError::Gone)) => Err(Some(Error::NotFound("room").into())),
         Ok(Err(JoinError::Store(error))) => Err(Some(Error::from(error).into())),
-        Ok(Err(JoinError::Layer(error))) => Err(Some(Failure {
-            code: "unavailable",
-            detail: error.to_string(),
-            retry_after: Some(2.0),
-        })),
+        Ok(Err(JoinError::Layer(error))) => Err(Some(unavailable(error.to_string()))),
+        Ok(Err(JoinError::Overdue)) => {
+            let detail = "the server can't bring you into the room now: join it again";
+            Err(Some(unavailable(detail.into())))
+        }
+    }
+}
+
+const fn unavailable(detail: String) -> Failure {
+    Failure {
+        code: "unavailable",
+        detail,
+        retry_after: Some(2.0),
     }
 }
 

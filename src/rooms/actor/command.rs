@@ -24,6 +24,9 @@ pub enum JoinError {
     /// What the user is to the room may have changed meanwhile: look again.
     #[error("the standing has to be looked at again")]
     Stale,
+    /// What it needs was not there in time.
+    #[error("the room can't be entered now")]
+    Overdue,
     /// The connection ended meanwhile.
     #[error("the connection has ended")]
     Gone,
@@ -42,6 +45,8 @@ pub struct Join {
     pub reference: Option<Ref>,
     /// The standing that the rules saw; a revocation that comes before the join reaches the room ends it.
     pub watch: Watch,
+    /// When it was asked for.
+    pub at: Instant,
     /// How often its history was read already.
     pub reads: u32,
     /// Answered once `joined` is written.

@@ -7,10 +7,14 @@
 mod command;
 mod gate;
 mod mention;
+mod overdue;
 mod presence;
 mod remote;
+mod repair;
 mod run;
 mod store_steps;
+#[cfg(test)]
+mod tests;
 
 pub use command::{Command, Join, JoinError, Send};
 pub(super) use run::run;
@@ -25,7 +29,8 @@ use tokio::sync::oneshot;
 
 use self::gate::Gated;
 use self::presence::Comings;
-use self::remote::{Attached, Repair};
+use self::remote::Attached;
+use self::repair::Repairs;
 use self::store_steps::Step;
 use super::cluster::{Cluster, Mailbox};
 use super::hub::Hub;
@@ -44,14 +49,21 @@ const SENDS_PER_APPEND: usize = 256;
 /// A write that waits for the one under way.
 enum Write {
     Send(Box<Send>),
-    Change(Change, oneshot::Sender<store::Result<Event>>),
+    Change(Box<Changing>),
+}
+
+/// An edit or a deletion, and who waits for it since when.
+struct Changing {
+    change: Change,
+    reply: oneshot::Sender<store::Result<Event>>,
+    at: Instant,
 }
 
 /// The write that is under way.
 struct UnderWay {
     since: Instant,
     sends: Vec<Send>,
-    change: Option<oneshot::Sender<store::Result<Event>>>,
+    change: Option<(Instant, oneshot::Sender<store::Result<Event>>)>,
     /// The senders were told `unknown_outcome`.
     told: bool,
 }
@@ -73,7 +85,8 @@ struct Actor {
     attached: Attached,
     /// Members were told `degraded`.
     held: bool,
-    repair: Option<Repair>,
+    /// What has to be read again.
+    repairs: Repairs,
     /// What waits until this node may write to sockets.
     gated: Gated,
     comings: Comings,
@@ -103,7 +116,7 @@ impl Actor {
             cluster,
             attached: Attached::No,
             held: false,
-            repair: None,
+            repairs: Repairs::default(),
             gated: Gated::default(),
             comings: Comings::default(),
             present: None,
@@ -145,6 +158,7 @@ impl Actor {
             && self.under_way.is_none()
             && self.writes.is_empty()
             && self.joins.is_empty()
+            && self.gated.is_empty()
             && self.idle_since.elapsed() >= limits::ROOM_LINGER
     }
 }

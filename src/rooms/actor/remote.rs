@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::repair::{Next, Why};
 use super::run::refuse;
 use super::store_steps::Step;
 use super::{Actor, JoinError, Send, Write};
@@ -11,7 +12,7 @@ use crate::channel_layer;
 use crate::fanout::{Link, Outlet};
 use crate::limits;
 use crate::model::{Event, EventId, EventKind, RoomId};
-use crate::rooms::cluster::{Passing, Post};
+use crate::rooms::cluster::{Passing, Post, least};
 use crate::rooms::doubt::{ClockCheck, Input, Number};
 use crate::rooms::state::{Burst, Committed};
 use crate::store;
@@ -27,15 +28,6 @@ pub(super) enum Attached {
     Asked,
     /// They arrive.
     Yes,
-}
-
-/// A repair that is under way.
-#[derive(Debug)]
-pub(super) struct Repair {
-    /// Every event up to this id was read.
-    after: EventId,
-    /// The machine asked for it, and is told of its end.
-    asked: bool,
 }
 
 fn clock_off(by: Duration) -> String {
@@ -133,8 +125,8 @@ impl Actor {
             ClockCheck::Good => true,
             ClockCheck::Unknown => false,
             ClockCheck::Off(by) => {
-                if let Some(Write::Change(_, reply)) = self.writes.pop_front() {
-                    let _ = reply.send(Err(store::Error::Refused(clock_off(by))));
+                if let Some(Write::Change(change)) = self.writes.pop_front() {
+                    let _ = change.reply.send(Err(store::Error::Refused(clock_off(by))));
                 }
                 false
             }
@@ -203,6 +195,7 @@ impl Actor {
             repair,
             held,
             overflowed,
+            oldest,
         } = post;
         if held == Some(true) {
             self.tell_held(true);
@@ -227,13 +220,16 @@ impl Actor {
             }
         }
         if let Some(after) = repair {
-            self.repair(after, true);
-        } else if overflowed && self.repair.is_none() {
-            self.repair(self.state.replay_from(), false);
+            self.repairs.want(Why::Asked, after);
         }
+        if let Some(oldest) = oldest.filter(|_| overflowed) {
+            let before = oldest.timestamp().minus(Duration::from_millis(1));
+            self.repairs.want(Why::Dropped, EventId::floor_of(before));
+        }
+        self.begin_repair();
     }
 
-    fn tell_held(&mut self, held: bool) {
+    pub(super) fn tell_held(&mut self, held: bool) {
         if self.held == held {
             return;
         }
@@ -249,17 +245,15 @@ impl Actor {
         }
     }
 
-    /// Begins to read the room again.
-    fn repair(&mut self, after: EventId, asked: bool) {
-        let Some((cluster, _)) = &self.cluster else { return };
-        cluster.counts().repairs.add(1);
-        let asked = asked || self.repair.as_ref().is_some_and(|before| before.asked);
-        let before = self.repair.as_ref().map(|before| before.after);
-        let begun = before.is_some();
-        let after = before.map_or(after, |before| before.min(after));
-        self.repair = Some(Repair { after, asked });
-        // A page that is under way goes on from the lower id when it returns.
-        if !begun {
+    /// Begins to read the room again, if that is owed.
+    pub(super) fn begin_repair(&mut self) {
+        let Some(after) = self.repairs.begin() else { return };
+        self.read_repair(after);
+    }
+
+    fn read_repair(&mut self, after: EventId) {
+        if let Some((cluster, _)) = &self.cluster {
+            cluster.counts().repairs.add(1);
             self.read_repair_page(after);
         }
     }
@@ -278,39 +272,31 @@ impl Actor {
 
     /// A page of a repair has come.
     pub(super) async fn repaired(&mut self, after: EventId, events: store::Result<Vec<Event>>) {
-        let (Some((cluster, _)), Some(repair)) = (self.cluster.clone(), &mut self.repair) else {
+        let Some((cluster, _)) = self.cluster.clone() else {
             return;
         };
-        let (last, complete) = match &events {
-            Ok(events) => (events.last().map(|event| event.id), events.len() < limits::REPAIR_PAGE),
+        let Next { ended, read } = match events {
+            Ok(events) => {
+                self.tell_repaired(&events).await;
+                let whole = events.len() < limits::REPAIR_PAGE;
+                let last = events.last().map_or(after, |event| event.id);
+                if !whole {
+                    return self.read_repair_page(last);
+                }
+                self.repairs.whole()
+            }
             Err(error) => {
                 cluster.counts().repairs_failed.add(1);
                 tracing::warn!(%error, room = %self.room.id, "what may be missing in a room can't be read");
-                self.end_repair(false);
-                return;
+                self.repairs.failed()
             }
         };
-        // Asked again from further back meanwhile: that read begins anew.
-        let (complete, next) = if repair.after < after {
-            (false, repair.after)
-        } else {
-            repair.after = last.unwrap_or(after);
-            (complete, repair.after)
-        };
-        if let Ok(events) = events {
-            self.tell_repaired(&events).await;
-        }
-        if complete {
-            self.end_repair(true);
-        } else {
-            self.read_repair_page(next);
-        }
-    }
-
-    fn end_repair(&mut self, done: bool) {
-        if self.repair.take().is_some_and(|repair| repair.asked) {
+        if let Some(done) = ended {
             let room = self.room.id;
             self.hub.doubt(Input::Repaired { room, done });
+        }
+        if let Some(after) = read {
+            self.read_repair(after);
         }
     }
 
@@ -356,8 +342,19 @@ impl Actor {
         self.deliver(&burst).await;
     }
 
+    /// What was read of the room's history, for those who join. In a room that is held no news is told, and so it may
+    /// not pass for told either: the repair that ends the hold has to find it fresh.
+    pub(super) async fn take_history(&mut self, mut events: Vec<Event>, after: EventId) {
+        if self.held {
+            self.state.keep_known(&mut events);
+        }
+        self.tell_news(&events).await;
+        self.note_read(&events);
+        self.state.extend_back(&events, after);
+    }
+
     /// Notes what was read of the room's history as told: a repair need not tell it.
-    pub(super) fn note_read(&self, events: &[Event]) {
+    fn note_read(&self, events: &[Event]) {
         let Some((cluster, _)) = &self.cluster else { return };
         let mut doubt = cluster.doubt();
         for event in events {
@@ -371,11 +368,15 @@ impl Actor {
 
     /// Brings the room's floor up to date: how far back a reader that falls behind from now on has to read.
     pub(super) fn look_at_floor(&mut self) {
-        if let Some((cluster, _)) = &self.cluster
+        if let Some((cluster, mailbox)) = &self.cluster
             && self.attached == Attached::Yes
         {
+            // What waits, or was dropped and is not read yet, was not told: the floor stays below it.
+            let waiting = least(mailbox.oldest(), self.gated.oldest());
+            let untold = least(waiting, self.repairs.dropped());
             let floor = cluster.floor(self.room.id);
-            self.state.set_floor(floor);
+            self.state
+                .set_floor(untold.map_or(floor, |oldest| floor.min(oldest.timestamp())));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The loop of a room's task, and its commands.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
 use super::gate::Incoming;
-use super::{Actor, Command, Join, JoinError, Send, Write};
+use super::{Actor, Changing, Command, Join, JoinError, Send, Write};
 use crate::control_log::lease::DeliveryLease;
 use crate::fanout::{Link, Outlet};
 use crate::limits;
@@ -23,7 +23,7 @@ use crate::wire::frame::text_frame;
 use crate::wire::outbound::{LeftReason, Outbound, Ref, to_json};
 
 /// What a send is told that never reached the store.
-const NOT_STORED: &str = "the server can't store now and has not stored this: send it again";
+pub(super) const NOT_STORED: &str = "the server can't store now and has not stored this: send it again";
 /// How often a join's history is read before it gets the newest page and a `reset`.
 const READS_PER_JOIN: u32 = 2;
 /// Commands taken in one go.
@@ -76,7 +76,7 @@ async fn arrived(mailbox: Option<&Mailbox>) -> Post {
 }
 
 /// Waits until what came then and could not be written may be.
-async fn released(lease: Option<&DeliveryLease>, since: Option<Instant>) {
+pub(super) async fn released(lease: Option<&DeliveryLease>, since: Option<Instant>) {
     if let (Some(lease), Some(since)) = (lease, since) {
         lease.released(since).await;
     }
@@ -84,7 +84,7 @@ async fn released(lease: Option<&DeliveryLease>, since: Option<Instant>) {
 
 impl Actor {
     /// Does what was asked. What makes the room write to sockets waits while it may not; what is dropped first is dropped.
-    async fn asked(&mut self, command: Command) {
+    pub(super) async fn asked(&mut self, command: Command) {
         match command {
             Command::Join(_) | Command::Drained(_) => self.take_in(Incoming::Command(command)).await,
             Command::Typing { .. } | Command::Person { .. } if !self.is_open() => {}
@@ -105,7 +105,11 @@ impl Actor {
                 refuse(&send, "refused", NOT_STORED, Some(2.0));
             }
             Command::Send(send) => self.writes.push_back(Write::Send(send)),
-            Command::Change { change, reply } => self.writes.push_back(Write::Change(change, reply)),
+            Command::Change { change, reply } => {
+                let at = Instant::now();
+                let change = Box::new(Changing { change, reply, at });
+                self.writes.push_back(Write::Change(change));
+            }
             Command::Typing { author, connection } => self.typing(&author, connection),
             Command::Cut { user, reason, done } => {
                 self.cut(user, reason).await;
@@ -154,6 +158,7 @@ impl Actor {
             from,
             reference,
             watch,
+            at: _,
             reads: _,
             reply,
         } = join;
@@ -262,37 +267,14 @@ impl Actor {
 
     /// Looks after what time brings: presence, answers that are overdue, writes that could not begin.
     fn tick(&mut self) {
-        self.tell_presence();
+        // What it would read could not be told now.
+        if self.is_open() {
+            self.tell_presence();
+        }
+        self.begin_repair();
         self.look_at_floor();
         self.typed.retain(|_, at| at.elapsed() < limits::TYPING_INTERVAL);
-        if let Some(under_way) = &mut self.under_way
-            && !under_way.told
-            && under_way
-                .sends
-                .iter()
-                .any(|send| send.at.elapsed() >= limits::SEND_DECISION)
-        {
-            under_way.told = true;
-            for send in &under_way.sends {
-                refuse(
-                    send,
-                    "unknown_outcome",
-                    "the server does not know whether this was stored: retry it",
-                    Some(1.0),
-                );
-            }
-        }
-        let overdue = |write: &Write| matches!(write, Write::Send(send) if send.at.elapsed() >= limits::SEND_DECISION);
-        if self.writes.iter().any(overdue) {
-            let (late, waiting) = std::mem::take(&mut self.writes).into_iter().partition(overdue);
-            self.writes = waiting;
-            let late: VecDeque<Write> = late;
-            for write in late {
-                if let Write::Send(send) = write {
-                    refuse(&send, "refused", NOT_STORED, Some(2.0));
-                }
-            }
-        }
+        self.answer_overdue();
     }
 }
 

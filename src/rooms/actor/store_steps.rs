@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::presence::Told;
 use super::run::refuse;
-use super::{Actor, JoinError, SENDS_PER_APPEND, UnderWay, Write};
+use super::{Actor, Changing, JoinError, SENDS_PER_APPEND, UnderWay, Write};
 use crate::channel_layer;
 use crate::fanout::Outlet;
 use crate::limits;
@@ -98,9 +98,7 @@ impl Actor {
             Step::Events(result) => {
                 let result = match result {
                     Ok((events, after)) => {
-                        self.tell_news(&events).await;
-                        self.note_read(&events);
-                        self.state.extend_back(&events, after);
+                        self.take_history(events, after).await;
                         Ok(())
                     }
                     Err(error) => Err(error),
@@ -194,14 +192,15 @@ impl Actor {
         if !self.may_change() {
             return;
         }
-        if let Some(Write::Change(change, reply)) = self.writes.pop_front() {
+        if let Some(Write::Change(change)) = self.writes.pop_front() {
+            let Changing { change, reply, at } = *change;
             let store = self.hub.store();
             self.steps
                 .push(Box::pin(async move { Step::Changed(store.change(change).await) }));
             self.under_way = Some(UnderWay {
                 since: Instant::now(),
                 sends: Vec::new(),
-                change: Some(reply),
+                change: Some((at, reply)),
                 told: false,
             });
         }
@@ -266,7 +265,7 @@ impl Actor {
             }
             self.tell_change(event).await;
         }
-        if let Some(reply) = reply {
+        if let Some((_, reply)) = reply {
             let _ = reply.send(result);
         }
     }

@@ -47,6 +47,36 @@ pub struct Post {
     pub held: Option<bool>,
     /// Events were dropped because the room was slow: it has to read them from the store.
     pub overflowed: bool,
+    /// The least of the durable events that were put in, the dropped ones included: while it waits, the room has not
+    /// told everything above it.
+    pub oldest: Option<EventId>,
+}
+
+impl Post {
+    /// Adds what came later; beyond `limit` durable events are dropped.
+    pub fn append(&mut self, later: Self, limit: usize) {
+        let Self {
+            mut told,
+            passing,
+            repair,
+            held,
+            overflowed,
+            oldest,
+        } = later;
+        let room = limit.saturating_sub(self.told.len());
+        self.overflowed |= overflowed || told.len() > room;
+        told.truncate(room);
+        self.told.append(&mut told);
+        self.passing.extend(passing);
+        self.repair = least(self.repair, repair);
+        self.held = held.or(self.held);
+        self.oldest = least(self.oldest, oldest);
+    }
+}
+
+/// The lesser of two positions that may not be there.
+pub fn least(one: Option<EventId>, other: Option<EventId>) -> Option<EventId> {
+    one.into_iter().chain(other).min()
 }
 
 /// One room's box.
@@ -65,6 +95,7 @@ impl Mailbox {
     /// Puts in a durable event. Beyond the bound it is dropped, and the room reads it from the store.
     pub fn tell(&self, told: Told) {
         self.put(|post| {
+            post.oldest = least(post.oldest, Some(told.id()));
             if post.told.len() < limits::ROOM_ARRIVALS_MAX {
                 post.told.push(told);
             } else {
@@ -87,12 +118,18 @@ impl Mailbox {
 
     /// Asks for a repair. A repair that was not begun yet gives way if it would read less.
     pub fn repair(&self, after: EventId) {
-        self.put(|post| post.repair = Some(post.repair.map_or(after, |before| before.min(after))));
+        self.put(|post| post.repair = least(post.repair, Some(after)));
     }
 
     /// Holds the room, or lets it go on.
     pub fn hold(&self, held: bool) {
         self.put(|post| post.held = Some(held));
+    }
+
+    /// The least of the durable events that wait or were dropped.
+    #[must_use]
+    pub fn oldest(&self) -> Option<EventId> {
+        self.post.lock().oldest
     }
 
     /// Takes everything.

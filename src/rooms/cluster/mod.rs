@@ -16,7 +16,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Semaphore, mpsc};
 
 pub use attendance::Attendance;
-pub use mailbox::{Mailbox, Passing, Post};
+pub use mailbox::{Mailbox, Passing, Post, least};
 pub use run::run;
 
 use super::counters::Counter;

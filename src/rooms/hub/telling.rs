@@ -179,20 +179,27 @@ impl Hub {
 
     /// While the node may not deliver, notices are dropped; afterwards everybody is told to look again.
     fn tell_links(&self, links: &[Arc<Link>], frame: &Bytes, wanted: impl Fn(ConnectionId) -> bool) {
-        let lease = self.cluster.as_ref().map(|cluster| cluster.lease());
-        match lease.filter(|lease| !lease.may_write()) {
-            None => tell_links(links, frame, wanted),
-            Some(lease) if !self.notices_dropped.swap(true, Ordering::AcqRel) => {
-                let (lease, registry) = (lease.clone(), Arc::clone(&self.registry));
-                let dropped = Arc::clone(&self.notices_dropped);
-                tokio::spawn(async move {
-                    lease.released(Instant::now()).await;
-                    dropped.store(false, Ordering::Release);
-                    tell_to_look_again(&registry);
-                });
-            }
-            Some(_) => {}
+        let cluster = self.cluster.as_ref();
+        if cluster.is_none_or(|cluster| cluster.lease().may_write()) {
+            tell_links(links, frame, wanted);
+        } else {
+            self.notices_dropped();
         }
+    }
+
+    /// A notice was dropped since the node may not deliver: everybody is told to look again as soon as it may.
+    pub(in crate::rooms) fn notices_dropped(&self) {
+        let Some(cluster) = &self.cluster else { return };
+        if self.notices_dropped.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (lease, registry) = (cluster.lease().clone(), Arc::clone(&self.registry));
+        let dropped = Arc::clone(&self.notices_dropped);
+        tokio::spawn(async move {
+            lease.released(Instant::now()).await;
+            dropped.store(false, Ordering::Release);
+            tell_to_look_again(&registry);
+        });
     }
 
     /// Whether somebody is a member of a room. Where that can't be known now, no.

@@ -93,13 +93,6 @@ impl<L: Outlet> RoomState<L> {
         }
     }
 
-    /// Where to read from after some of what arrived was dropped.
-    #[must_use]
-    pub fn replay_from(&self) -> EventId {
-        let nothing = EventId::new(0, 0, 0);
-        self.shared.as_ref().map_or(nothing, |shared| shared.replay_from())
-    }
-
     /// Whether an event with this id would be news to the room. Alone, everything is.
     #[must_use]
     pub fn is_news(&self, id: EventId) -> bool {
@@ -124,6 +117,13 @@ impl<L: Outlet> RoomState<L> {
         };
         let fresh: Vec<&Event> = events.iter().filter(|event| shared.seen.is_news(event.id)).collect();
         fresh.into_iter().map(|event| self.told_of(event)).collect()
+    }
+
+    /// Leaves only what the room was told already of what a read brought. At the first read that is everything.
+    pub fn keep_known(&self, events: &mut Vec<Event>) {
+        if let Some(shared) = self.shared.as_ref().filter(|shared| shared.seen.from().is_some()) {
+            events.retain(|event| !shared.seen.is_news(event.id));
+        }
     }
 
     /// The read that a room of a cluster needs before its first reader: everything recent, so that what it sees later is
