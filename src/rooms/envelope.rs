@@ -260,7 +260,8 @@ impl Durable {
     fn take(kind: u8, header: &mut &[u8], frame: Bytes, plain: Bytes) -> Result<Self, InvalidEnvelope> {
         let boot = BootId::from_bytes(take_16(header)?);
         let number = take_u64(header)?;
-        if number == 0 {
+        // The first is 1, and after the last one nothing could follow.
+        if matches!(number, 0 | u64::MAX) {
             return Err(InvalidEnvelope::Field("publish number"));
         }
         let previous = Timestamp::from_millis(take_u64(header)?);

@@ -37,6 +37,9 @@ pub enum InvalidFrame {
     /// It announces more than a frame may hold.
     #[error("the status frame announces too many {0}")]
     TooMany(&'static str),
+    /// A publish number that nobody gives.
+    #[error("the status frame has a publish number that can't be")]
+    Number,
 }
 
 /// Another process that the sender of a frame has heard.
@@ -156,11 +159,16 @@ impl StatusFrame {
         }
         let mut rooms = Vec::with_capacity(count.min(from.len() / 28 + 1));
         for _ in 0..count {
-            rooms.push(Wrote {
+            let wrote = Wrote {
                 room: RoomId::from_bytes(take_16(from)?),
                 number: take_u64(from)?,
                 age_ms: take_u32(from)?,
-            });
+            };
+            // Numbers begin at 1, and after the last one nothing could follow.
+            if matches!(wrote.number, 0 | u64::MAX) {
+                return Err(InvalidFrame::Number);
+            }
+            rooms.push(wrote);
         }
         Ok(Self {
             boot,
@@ -218,7 +226,7 @@ mod tests {
             }],
             rooms: vec![Wrote {
                 room: RoomId::from_bytes([5; 16]),
-                number: u64::MAX,
+                number: u64::MAX - 1,
                 age_ms: 2_500,
             }],
         }
@@ -257,6 +265,15 @@ mod tests {
             StatusFrame::decode(&largest.encode()),
             Err(InvalidFrame::TooMany("rooms"))
         );
+    }
+
+    #[test]
+    fn numbers_that_nobody_gives_are_refused() {
+        for number in [0, u64::MAX] {
+            let mut spoilt = frame();
+            spoilt.rooms[0].number = number;
+            assert_eq!(StatusFrame::decode(&spoilt.encode()), Err(InvalidFrame::Number));
+        }
     }
 
     proptest! {

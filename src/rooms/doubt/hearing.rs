@@ -13,6 +13,9 @@ impl<E> Doubt<E> {
         if frame.boot == self.own.boot() || !self.mechanisms.frames {
             return;
         }
+        if self.publishers.len() >= limits::PUBLISHERS_MAX && !self.publishers.contains_key(&frame.boot) {
+            return self.unknown_told(frame, now);
+        }
         let own = self.own.boot();
         let echo = frame.peers.iter().find(|peer| peer.boot == own).map(|peer| peer.frame);
         self.clocks.heard(frame.boot, frame.clock, echo, now);
@@ -50,6 +53,17 @@ impl<E> Doubt<E> {
             }
         }
         self.judge(frame.boot, now);
+    }
+
+    /// A frame of one too many to keep account of: what it wrote to is read again, as it is for each event of it.
+    fn unknown_told(&mut self, frame: &StatusFrame, now: Now) {
+        let mark = self.last_reading();
+        for wrote in &frame.rooms {
+            if let Some(room) = self.rooms.get_mut(&wrote.room) {
+                room.doubt(mark, now);
+                self.pump = true;
+            }
+        }
     }
 
     /// Whom a peer hears, this node should hear too.
@@ -162,7 +176,11 @@ impl<E> Doubt<E> {
 
 /// Notes what is about to be told; answers whether it is new.
 pub(super) fn note(room: &mut Room, id: EventId, late: Option<EventId>, mechanisms: Mechanisms) -> bool {
-    let told = late.is_some_and(|message| !room.seen.insert(message));
+    // A late event may carry a message so old that it is forgotten whether it was told: then it is told again.
+    let told = late.is_some_and(|message| room.seen.contains(message));
+    if let Some(message) = late {
+        room.seen.insert(message);
+    }
     let new = room.seen.insert(id) && !told;
     new || !mechanisms.seen
 }

@@ -331,6 +331,12 @@ impl<E> Doubt<E> {
         if let Some(off) = self.clocks.off(now) {
             return ClockCheck::Off(off);
         }
+        // Others are there, and none was ever heard: this node is cut off, and its clock may be anything.
+        let others = self.publishers.values().any(|publisher| publisher.gone.is_none());
+        let heard = self.publishers.values().any(|publisher| publisher.last.is_some());
+        if others && !heard {
+            return ClockCheck::Unknown;
+        }
         let all_heard = self.reading.is_some() && self.publishers.values().all(|publisher| publisher.last.is_some());
         if all_heard || now.elapsed.saturating_sub(self.began) > limits::STATUS_SILENCE {
             ClockCheck::Good

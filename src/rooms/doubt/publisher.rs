@@ -103,7 +103,7 @@ impl<E> Line<E> {
     pub(super) fn new(number: u64, covered: bool) -> Self {
         Self {
             next: (covered || number == 1).then_some(number),
-            told: number - 1,
+            told: number.saturating_sub(1),
             parked: BTreeMap::new(),
             repairing: None,
         }
@@ -130,7 +130,7 @@ impl<E> Line<E> {
         match self.next {
             Some(next) if arrived.number < next && !held => ready(arrived),
             Some(next) if arrived.number == next && !held => {
-                self.next = Some(next + 1);
+                self.next = Some(next.saturating_add(1));
                 ready(arrived);
                 self.unpark(ready);
             }
@@ -151,7 +151,7 @@ impl<E> Line<E> {
     /// The repair has returned; `ready` gets what can be delivered after it, in a room that is not held.
     pub(super) fn end_repair(&mut self, done: bool, held: bool, ready: impl FnMut(Arrived<E>)) {
         if let (Some(told), true) = (self.repairing.take(), done) {
-            self.next = Some(self.next.unwrap_or(0).max(told + 1));
+            self.next = Some(self.next.unwrap_or(0).max(told.saturating_add(1)));
         }
         if !held {
             self.unpark(ready);
@@ -162,7 +162,7 @@ impl<E> Line<E> {
         while let Some(entry) = self.parked.first_entry()
             && self.next.is_some_and(|next| *entry.key() <= next)
         {
-            self.next = self.next.map(|next| next.max(*entry.key() + 1));
+            self.next = self.next.map(|next| next.max(entry.key().saturating_add(1)));
             ready(entry.remove());
         }
     }

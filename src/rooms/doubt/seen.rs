@@ -27,6 +27,11 @@ impl Seen {
         new
     }
 
+    /// Whether this id is known to have been told. What lies before the horizon is forgotten, so of that nobody knows.
+    pub(super) fn contains(&self, id: EventId) -> bool {
+        self.ids.contains(&id)
+    }
+
     /// Nothing before this time is read again.
     pub(super) fn forget_before(&mut self, at: Timestamp) {
         let horizon = EventId::floor_of(at);

@@ -332,3 +332,46 @@ fn what_lay_in_a_queue_says_nothing_of_a_clock() {
         ClockCheck::Off(Duration::from_secs(60))
     );
 }
+
+#[test]
+fn a_late_event_is_told_however_old_its_message_is_unless_that_was_told() {
+    let mut node = settled();
+    // So old that the node has forgotten what it told then.
+    let old = EventId::new(BEGIN - 60_000, 1, 0);
+    let late = |number, message| Arrived {
+        late: Some(message),
+        ..arrived(number, 40_000)
+    };
+    assert_eq!(delivered(&node.give(Input::Event(late(1, old)))), [1]);
+    assert_eq!(delivered(&node.event(2)), [2]);
+    let told = arrived(2, node.ms).id;
+    assert_eq!(delivered(&node.give(Input::Event(late(3, told)))), [] as [u64; 0]);
+    // The same where this node has stored it, and where it reads it.
+    let id = |counter| EventId::new(BEGIN + node.ms, counter, 7);
+    assert!(node.doubt.publish(room(1), id(1), Some(old), at(node.ms)).1);
+    assert!(node.doubt.fresh(room(1), id(2), Some(old)));
+}
+
+#[test]
+fn one_publisher_too_many_has_its_rooms_read_again() {
+    let mut node = settled();
+    for n in 0..limits::PUBLISHERS_MAX as u128 + 10 {
+        let mut other = frame(node.ms, 0);
+        (other.number, other.since) = (1, 0);
+        other.boot = BootId::from_bytes((n + (1 << 64)).to_be_bytes());
+        assert_eq!(repairs(&node.give(Input::Frame(other))), [] as [u64; 0]);
+    }
+    assert!(node.doubt.publishers.len() <= limits::PUBLISHERS_MAX);
+    let mut one_more = frame(node.ms, 5);
+    one_more.boot = boot(9);
+    assert_eq!(repairs(&node.give(Input::Frame(one_more))).len(), 1);
+}
+
+#[test]
+fn a_clock_is_not_trusted_while_others_are_known_and_none_was_heard() {
+    let mut node = Node::new();
+    node.pass(8_000, |_| None);
+    assert_eq!(node.doubt.clock(at(node.ms)), ClockCheck::Unknown);
+    node.pass(1_000, |ms| Some(frame(ms, 0)));
+    assert_eq!(node.doubt.clock(at(node.ms)), ClockCheck::Good);
+}

@@ -133,6 +133,7 @@ fn fields_that_can_not_be_are_refused() {
         Envelope::decode(&bytes.into())
     };
     assert_eq!(spoil(20..28, 0), Err(InvalidEnvelope::Field("publish number")));
+    assert_eq!(spoil(20..28, 0xff), Err(InvalidEnvelope::Field("publish number")));
     assert_eq!(spoil(36..52, 0xff), Err(InvalidEnvelope::Field("event id")));
     assert_eq!(spoil(69..72, b' '), Err(InvalidEnvelope::Field("author")));
 }
