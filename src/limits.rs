@@ -389,6 +389,10 @@ pub const PEER_HEARD: Duration = Duration::from_secs(10);
 pub const PUBLISH_QUEUE_MAX: usize = 16_384;
 /// Events of other nodes that wait for one room's task; beyond it the room reads them from the store.
 pub const ROOM_ARRIVALS_MAX: usize = 4_096;
+/// Connections that came to one room or left it of which presence is told in one go.
+pub const PRESENCE_MOVES_MAX: usize = 256;
+/// How many of them it is told of at the same time.
+pub const PRESENCE_MOVES_AT_ONCE: usize = 32;
 /// Typing, presence and notices that wait for one room's task; more are dropped.
 pub const ROOM_PASSING_MAX: usize = 256;
 /// Rooms that a node reads again at the same time; others wait their turn.

@@ -305,6 +305,7 @@ async fn attempt(
         reference,
         watch,
         at: Instant::now(),
+        counted: false,
         reads: 0,
         reply,
     };

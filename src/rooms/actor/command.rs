@@ -47,6 +47,8 @@ pub struct Join {
     pub watch: Watch,
     /// When it was asked for.
     pub at: Instant,
+    /// Presence was told of it.
+    pub counted: bool,
     /// How often its history was read already.
     pub reads: u32,
     /// Answered once `joined` is written.

@@ -141,7 +141,7 @@ impl Actor {
         match incoming {
             Incoming::Step(step) => self.step(step).await,
             Incoming::Post(post) => self.take_post(post).await,
-            Incoming::Command(command) => self.command(command).await,
+            Incoming::Command(command) => self.command(command),
         }
     }
 }

@@ -11,6 +11,7 @@ mod overdue;
 mod presence;
 mod remote;
 mod repair;
+mod roll;
 mod run;
 mod store_steps;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use self::gate::Gated;
 use self::presence::Comings;
 use self::remote::Attached;
 use self::repair::Repairs;
+use self::roll::Roll;
 use self::store_steps::Step;
 use super::cluster::{Cluster, Mailbox};
 use super::hub::Hub;
@@ -90,7 +92,7 @@ struct Actor {
     /// What waits until this node may write to sockets.
     gated: Gated,
     comings: Comings,
-    present: Option<crate::presence::Present>,
+    roll: Roll,
     typed: HashMap<UserId, Instant>,
     encodings_counted: u64,
     idle_since: Instant,
@@ -119,7 +121,7 @@ impl Actor {
             repairs: Repairs::default(),
             gated: Gated::default(),
             comings: Comings::default(),
-            present: None,
+            roll: Roll::default(),
             typed: HashMap::new(),
             encodings_counted: 0,
             idle_since: Instant::now(),
@@ -159,6 +161,7 @@ impl Actor {
             && self.writes.is_empty()
             && self.joins.is_empty()
             && self.gated.is_empty()
+            && self.roll.is_empty()
             && self.idle_since.elapsed() >= limits::ROOM_LINGER
     }
 }

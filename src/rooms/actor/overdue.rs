@@ -65,9 +65,9 @@ impl Actor {
         }
         let is_late = |join: &Join| is_overdue(join.at);
         let mut late = self.gated.take_joins(is_late);
-        late.extend(self.joins.extract_if(.., |join| is_late(join)));
+        late.extend(self.take_joins(is_late));
         for join in late {
-            let _ = join.reply.send(Err(JoinError::Overdue));
+            self.turn_away(join, JoinError::Overdue);
         }
     }
 }

@@ -1,14 +1,13 @@
 //! Who is here, who came and went, who types: told at most once a second, and dropped first.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::Actor;
 use super::remote::ROSTER_TICKS;
 use super::store_steps::Step;
 use crate::channel_layer::Class;
-use crate::fanout::{Link, Outlet};
+use crate::fanout::Outlet;
 use crate::limits;
 use crate::model::{Author, ConnectionId, Name, Timestamp, User, UserId};
 use crate::presence::{self, Present};
@@ -41,14 +40,21 @@ pub(super) struct Told {
 }
 
 impl Comings {
-    fn came(&mut self, name: &Name) {
+    pub(super) fn came(&mut self, name: &Name) {
         self.departed.remove(name);
         self.arrived.insert(name.clone());
     }
 
-    fn went(&mut self, name: &Name) {
+    pub(super) fn went(&mut self, name: &Name) {
         if !self.arrived.remove(name) {
             self.departed.insert(name.clone());
+        }
+    }
+
+    /// Members are told of these from now on only by what changes.
+    pub(super) fn begin_roster(&mut self, present: &Present) {
+        if self.roster.is_none() {
+            self.roster = Some(present.clone());
         }
     }
 
@@ -108,66 +114,12 @@ impl Comings {
 }
 
 impl Actor {
-    /// Counts a connection in.
-    pub(super) async fn enter(&mut self, link: &Arc<Link>) -> presence::Result<()> {
-        let author = link.author();
-        let presence = self.hub.presence();
-        if presence
-            .enter(self.room.id, author.id, &author.name, link.connection())
-            .await?
-        {
-            self.comings.came(&author.name);
-            self.present = self
-                .present
-                .take()
-                .filter(|present| present.count > limits::PRESENT_NAMES_MAX as u64);
-        }
-        Ok(())
-    }
-
-    /// Counts a connection out.
-    pub(super) async fn departure(&mut self, link: &Arc<Link>) {
-        let author = link.author();
-        match self
-            .hub
-            .presence()
-            .leave(self.room.id, author.id, link.connection())
-            .await
-        {
-            Ok(true) => {
-                self.comings.went(&author.name);
-                self.present = self
-                    .present
-                    .take()
-                    .filter(|present| present.count > limits::PRESENT_NAMES_MAX as u64);
-            }
-            Ok(false) => {}
-            Err(error) => tracing::debug!(%error, "presence was not told of a departure"),
-        }
-    }
-
-    /// Who is here. In a crowd the answer may be a second old, so that many joins cost one listing.
-    pub(super) async fn present(&mut self) -> presence::Result<Present> {
-        if let Some(present) = &self.present {
-            return Ok(present.clone());
-        }
-        let present = self
-            .hub
-            .presence()
-            .present(self.room.id, limits::PRESENT_NAMES_MAX)
-            .await?;
-        if self.cluster.is_some() && self.comings.roster.is_none() {
-            self.comings.roster = Some(present.clone());
-        }
-        Ok(self.present.insert(present).clone())
-    }
-
     /// Tells everybody who came and went since the last time.
     pub(super) fn tell_presence(&mut self) {
         self.look_round();
         let Some(told) = self.comings.take() else { return };
         // Presence may be out of reach for a while, and the room must not wait for it.
-        self.present = None;
+        self.roll.changed();
         let presence = self.hub.presence();
         let room = self.room.id;
         self.steps.push(Box::pin(async move {

@@ -67,7 +67,7 @@ impl Actor {
     }
 
     /// The second half of `attach`.
-    pub(super) async fn attached(&mut self, result: channel_layer::Result<()>) {
+    pub(super) fn attached(&mut self, result: channel_layer::Result<()>) {
         let waiting = std::mem::take(&mut self.joins);
         match result {
             Ok(()) => {
@@ -76,7 +76,7 @@ impl Actor {
                 self.state.share(self.hub.now());
                 self.hub.doubt(Input::Activated(self.room.id));
                 for join in waiting {
-                    self.join(join).await;
+                    self.join(join);
                 }
             }
             Err(error) => {

@@ -13,7 +13,6 @@ use crate::control_log::lease::DeliveryLease;
 use crate::fanout::{Link, Outlet};
 use crate::limits;
 use crate::model::{ConnectionId, Room, UserId};
-use crate::presence::Present;
 use crate::rooms::cluster::{Mailbox, Post};
 use crate::rooms::hub::Hub;
 use crate::rooms::state::{Plan, Progress};
@@ -90,16 +89,16 @@ impl Actor {
             Command::Typing { .. } | Command::Person { .. } if !self.is_open() => {}
             Command::Leave { connection, .. } => {
                 self.gated.forget(connection);
-                self.command(command).await;
+                self.command(command);
             }
-            command => self.command(command).await,
+            command => self.command(command),
         }
     }
 
-    pub(super) async fn command(&mut self, command: Command) {
+    pub(super) fn command(&mut self, command: Command) {
         match command {
-            Command::Join(join) => self.join(*join).await,
-            Command::Leave { connection, answer } => self.leave(connection, answer).await,
+            Command::Join(join) => self.join(*join),
+            Command::Leave { connection, answer } => self.leave(connection, answer),
             Command::Drained(connection) => self.advance(connection),
             Command::Send(send) if self.writes.len() >= limits::ROOM_WRITES_MAX => {
                 refuse(&send, "refused", NOT_STORED, Some(2.0));
@@ -112,7 +111,7 @@ impl Actor {
             }
             Command::Typing { author, connection } => self.typing(&author, connection),
             Command::Cut { user, reason, done } => {
-                self.cut(user, reason).await;
+                self.cut(user, reason);
                 let _ = done.send(());
             }
             Command::Readers(reply) => {
@@ -120,7 +119,7 @@ impl Actor {
                 let _ = reply.send(users.into_iter().collect());
             }
             Command::Changed { room, done } => {
-                self.changed(room).await;
+                self.changed(room);
                 let _ = done.send(());
             }
             Command::Person {
@@ -132,15 +131,18 @@ impl Actor {
         }
     }
 
-    /// Answers a join, or keeps it until what it needs has been read.
-    pub(super) async fn join(&mut self, join: Join) {
+    /// Answers a join, or keeps it until it is counted and what it needs has been read.
+    pub(super) fn join(&mut self, join: Join) {
         if !self.attach() {
             self.joins.push(join);
             return;
         }
+        if !join.counted {
+            return self.enter(join);
+        }
         let hopeless = join.reads > READS_PER_JOIN;
         match self.state.plan(join.from, self.hub.now(), hopeless) {
-            plan @ (Plan::From { .. } | Plan::FromStore { .. }) => self.finish_join(join, plan).await,
+            plan @ (Plan::From { .. } | Plan::FromStore { .. }) => self.finish_join(join, plan),
             plan @ (Plan::NeedsLatest | Plan::NeedsEvents { .. }) => {
                 self.joins.push(join);
                 // All who wait share one read; who comes while it is under way is looked at when it has returned.
@@ -151,34 +153,21 @@ impl Actor {
         }
     }
 
-    async fn finish_join(&mut self, join: Join, plan: Plan) {
+    fn finish_join(&mut self, join: Join, plan: Plan) {
+        // Looked at in the same step as the registration: a cut that came before is seen here, a later one finds it.
+        if !join.watch.holds() {
+            return self.turn_away(join, JoinError::Stale);
+        }
         let Join {
             link,
             opened,
             from,
             reference,
-            watch,
-            at: _,
-            reads: _,
             reply,
+            ..
         } = join;
         let connection = link.connection();
-        // Looked at in the same step as the registration: a cut that came before is seen here, a later one finds it.
-        if !watch.holds() {
-            let _ = reply.send(Err(JoinError::Stale));
-            return;
-        }
-        // Presence notes who is here and makes up for it later: nobody is kept out of a room because it is away.
-        if let Err(error) = self.enter(&link).await {
-            tracing::debug!(%error, "presence was not told of a join");
-        }
-        let present = match self.present().await {
-            Ok(present) => present,
-            Err(error) => {
-                tracing::debug!(%error, "a join is told of nobody's presence");
-                Present::default()
-            }
-        };
+        let present = &self.roll.listed;
         let room = self.state.room();
         let joined = text_frame(&to_json(&Outbound::Joined {
             reference: reference.as_ref(),
@@ -205,7 +194,7 @@ impl Actor {
         let progress = self.state.join(Arc::clone(&link), joined, plan, from.since, reference);
         if progress == Progress::Gone {
             self.state.leave(connection);
-            self.departure(&link).await;
+            self.departure(&link);
         }
         let answer = if progress == Progress::Gone {
             Err(JoinError::Gone)
@@ -216,28 +205,31 @@ impl Actor {
         let _ = reply.send(answer);
     }
 
-    async fn leave(&mut self, connection: ConnectionId, answer: Option<(Arc<Link>, Option<Ref>, LeftReason)>) {
-        // A join that waits for the store is taken back too.
-        self.joins.retain(|join| join.link.connection() != connection);
+    fn leave(&mut self, connection: ConnectionId, answer: Option<(Arc<Link>, Option<Ref>, LeftReason)>) {
+        // A join that waits is taken back too.
+        let waited = self.take_joins(|join| join.link.connection() == connection);
         let left = self.state.leave(connection);
         if let Some((link, reference, reason)) = answer {
             let _ = link.answer(self.state.left_frame(reference.as_ref(), reason));
         }
-        let Some(link) = left else { return };
-        self.departure(&link).await;
+        let counted = waited.into_iter().find(|join| join.counted).map(|join| join.link);
+        let Some(link) = left.or(counted) else { return };
+        self.departure(&link);
         self.idle_since = Instant::now();
     }
 
-    async fn cut(&mut self, user: UserId, reason: LeftReason) {
-        self.joins.retain(|join| join.link.author().id != user);
+    fn cut(&mut self, user: UserId, reason: LeftReason) {
+        for join in self.take_joins(|join| join.link.author().id == user) {
+            self.turn_away(join, JoinError::Stale);
+        }
         let links: Vec<_> = self.state.links_of(user).cloned().collect();
         for link in links {
-            self.expel(&link, reason).await;
+            self.expel(&link, reason);
         }
         self.idle_since = Instant::now();
     }
 
-    async fn expel(&mut self, link: &Arc<Link>, reason: LeftReason) {
+    fn expel(&mut self, link: &Arc<Link>, reason: LeftReason) {
         self.state.leave(link.connection());
         if link.identity().one_room {
             let code = match reason {
@@ -250,16 +242,18 @@ impl Actor {
         } else {
             let _ = link.answer(self.state.left_frame(None, reason));
         }
-        self.departure(link).await;
+        self.departure(link);
     }
 
-    async fn changed(&mut self, room: Arc<Room>) {
+    fn changed(&mut self, room: Arc<Room>) {
         self.room = room;
         if self.room.deleted {
-            self.joins.clear();
+            for join in self.take_joins(|_| true) {
+                self.turn_away(join, JoinError::Stale);
+            }
             let links: Vec<_> = self.state.links().cloned().collect();
             for link in links {
-                self.expel(&link, LeftReason::Deleted).await;
+                self.expel(&link, LeftReason::Deleted);
             }
             self.idle_since = Instant::now();
         }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use super::presence::Told;
+use super::roll::Counted;
 use super::run::refuse;
 use super::{Actor, Changing, JoinError, SENDS_PER_APPEND, UnderWay, Write};
 use crate::channel_layer;
@@ -35,6 +36,8 @@ pub(super) enum Step {
         count: presence::Result<u64>,
         told: Told,
     },
+    /// Presence was told who came and went.
+    Counted(Counted),
     /// Who is here, to be compared with what members were told.
     Roster(presence::Result<Present>),
     /// Whether the other people of a direct conversation are online.
@@ -68,6 +71,7 @@ impl Actor {
         match step {
             Step::Appended(results) => self.appended(results).await,
             Step::Changed(result) => self.change_done(result).await,
+            Step::Counted(counted) => return self.counted(counted),
             // What the write has stored may be in this read, and must not be told twice.
             step if self.under_way.is_some() => {
                 self.put_off.push(step);
@@ -82,7 +86,7 @@ impl Actor {
 
     async fn read_done(&mut self, step: Step) {
         match step {
-            Step::Appended(_) | Step::Changed(_) => {}
+            Step::Appended(_) | Step::Changed(_) | Step::Counted(_) => {}
             Step::Latest(result) => {
                 let result = match result {
                     Ok((page, newest)) => {
@@ -93,7 +97,7 @@ impl Actor {
                     }
                     Err(error) => Err(error),
                 };
-                self.loaded(result).await;
+                self.loaded(result);
             }
             Step::Events(result) => {
                 let result = match result {
@@ -103,7 +107,7 @@ impl Actor {
                     }
                     Err(error) => Err(error),
                 };
-                self.loaded(result).await;
+                self.loaded(result);
             }
             Step::Presence { count, told } => match count {
                 Ok(count) => self.presence_counted(count, told),
@@ -111,7 +115,7 @@ impl Actor {
             },
             Step::Roster(present) => self.compare_roster(present),
             Step::Online(online) => self.compare_online(online),
-            Step::Attached(result) => self.attached(result).await,
+            Step::Attached(result) => self.attached(result),
             Step::Repaired { after, events } => self.repaired(after, events).await,
             Step::Person { person, online } => self.person_compared(person, online),
             Step::Mentioned { users, notice } => self.tell_mentioned(&users, &notice),
@@ -131,7 +135,7 @@ impl Actor {
                             crate::wire::close::CloseCode::GoingAway,
                             2.0,
                         ));
-                        self.departure(&link).await;
+                        self.departure(&link);
                     }
                 }
             },
@@ -302,20 +306,20 @@ impl Actor {
         });
     }
 
-    async fn loaded(&mut self, result: store::Result<()>) {
+    fn loaded(&mut self, result: store::Result<()>) {
         self.loading = false;
         let waiting = std::mem::take(&mut self.joins);
         match result {
             Ok(()) => {
                 for mut join in waiting {
                     join.reads += 1;
-                    self.join(join).await;
+                    self.join(join);
                 }
             }
             Err(error) => {
                 tracing::warn!(%error, room = %self.room.id, "the room's history can't be read");
                 for join in waiting {
-                    let _ = join.reply.send(Err(JoinError::Store(error.clone())));
+                    self.turn_away(join, JoinError::Store(error.clone()));
                 }
             }
         }

@@ -1,243 +1,22 @@
 //! The room's task step by step: what is asked of it is done at once, and its reads return when the test says so.
 
-use std::sync::Arc;
+mod site;
+
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
-use parking_lot::Mutex;
-use tempfile::TempDir;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
+use self::site::Site;
 use super::gate::Incoming;
 use super::run::released;
 use super::*;
-use crate::channel_layer::local::LocalHub;
-use crate::control_log::Position;
-use crate::control_log::lease::DeliveryLease;
-use crate::control_log::local::LocalControlLog;
-use crate::fanout::{Identity, Registry};
-use crate::model::{
-    Author, BootId, EventId, Message, Name, NewMessage, RoomKind, SystemTime, Timestamp, User, WallClock,
-};
-use crate::presence::local::LocalPresence;
-use crate::rooms::cluster::{Neighbours, Passing, Post};
-use crate::rooms::directory::{Directory, Joined, Seams};
+use crate::model::{EventId, Message};
+use crate::presence::Presence;
+use crate::rooms::cluster::{Passing, Post};
 use crate::rooms::doubt::Input;
-use crate::rooms::hub::LiveHub;
-use crate::sessions::SessionHandle;
-use crate::sessions::sqlite::SqliteSessions;
-use crate::store::sqlite::SqliteStore;
-use crate::store::{NewUser, Store};
-use crate::wire::inbound::JoinFrom;
-
-/// A clock that the test sets.
-struct Hands(Mutex<Timestamp>);
-
-impl WallClock for Hands {
-    fn now(&self) -> Timestamp {
-        *self.0.lock()
-    }
-}
-
-/// One room of one node, whose task is the test itself.
-struct Site {
-    actor: Actor,
-    directory: Arc<Directory>,
-    store: Arc<dyn Store>,
-    lease: DeliveryLease,
-    clock: Arc<Hands>,
-    ann: User,
-    /// The other ends of the connections.
-    peers: Vec<TcpStream>,
-    _folder: TempDir,
-}
-
-const POSITION: Position = Position {
-    incarnation: 1,
-    offset: 1,
-};
-
-impl Site {
-    /// A room that nobody reads, on a node that may write.
-    async fn new() -> Self {
-        let folder = TempDir::new().unwrap();
-        let clock = Arc::new(Hands(Mutex::new(SystemTime.now())));
-        let store: Arc<dyn Store> = SqliteStore::open(&folder.path().join("store.db"), clock.clone()).unwrap();
-        let sessions = SqliteSessions::open(&folder.path().join("sessions.db"), clock.clone()).unwrap();
-        let boot = BootId::random();
-        let lease = DeliveryLease::of(boot);
-        let cluster = Cluster::new(Neighbours {
-            boot,
-            layer: LocalHub::new().node(),
-            wall: clock.clone(),
-            observe: Box::new(|_| ()),
-            lease: lease.clone(),
-            reaches_store: Box::new(|| true),
-        });
-        let presence = LocalPresence::new().node();
-        let registry = Arc::new(Registry::new());
-        let hub = Hub::among(store.clone(), presence.clone(), registry, clock.clone(), Some(cluster));
-        let directory = Arc::new(Directory::new(Seams {
-            store: store.clone(),
-            control_log: Arc::new(LocalControlLog::new()),
-            sessions: Arc::new(sessions),
-            presence,
-            live: Arc::new(LiveHub(hub.clone())),
-            clock: clock.clone(),
-        }));
-        let new = NewUser {
-            name: Name::parse("ann").unwrap(),
-            password_hash: "!".into(),
-            superuser: false,
-            at: clock.now(),
-        };
-        let ann = store.create_user(new, None).await.unwrap();
-        let name = Name::parse("hall").unwrap();
-        let room = directory.create(&ann, name, String::new(), RoomKind::Public).await;
-        let mailbox = Arc::<Mailbox>::default();
-        let leases = Input::Leases {
-            began: Duration::ZERO,
-            holders: vec![boot],
-        };
-        hub.doubt(leases);
-        let site = Self {
-            actor: Actor::new(hub, room.unwrap(), Some(mailbox)),
-            directory,
-            store,
-            lease,
-            clock,
-            ann,
-            peers: Vec::new(),
-            _folder: folder,
-        };
-        site.open();
-        site
-    }
-
-    /// A reading that begins now returns: the node may write.
-    fn open(&self) {
-        self.lease.renewed(Instant::now(), POSITION, &[]);
-        assert!(self.lease.may_write());
-    }
-
-    /// The node may not write until another reading has returned.
-    fn close(&self) {
-        self.lease.bar(POSITION);
-        assert!(!self.lease.may_write());
-    }
-
-    fn mailbox(&self) -> &Mailbox {
-        &self.actor.cluster.as_ref().unwrap().1
-    }
-
-    fn cluster(&self) -> &Cluster {
-        &self.actor.cluster.as_ref().unwrap().0
-    }
-
-    /// Lets everything that is under way return, and what follows from it.
-    async fn settle(&mut self) {
-        while let Some(step) = self.actor.steps.next().await {
-            self.actor.take_in(Incoming::Step(step)).await;
-        }
-    }
-
-    /// What waits for the lease goes on.
-    async fn release(&mut self) {
-        while !self.actor.gated.is_empty() {
-            self.actor.release().await;
-        }
-    }
-
-    fn author(&self) -> Author {
-        Author {
-            id: self.ann.id,
-            name: self.ann.name.clone(),
-        }
-    }
-
-    async fn link(&mut self) -> Arc<Link> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-        self.peers.push(peer.unwrap());
-        let identity = Identity {
-            connection: crate::model::ConnectionId::random(),
-            author: self.author(),
-            session: SessionHandle::of(tower_sessions::session::Id::default()),
-            one_room: true,
-            echo: false,
-        };
-        let stream = accepted.unwrap().0;
-        Arc::new(Link::new(
-            identity,
-            stream,
-            Arc::default(),
-            0,
-            Timestamp::from_millis(0),
-        ))
-    }
-
-    /// Asks to read the room.
-    async fn ask_to_join(&mut self, since: Option<EventId>) -> oneshot::Receiver<Result<(), JoinError>> {
-        let link = self.link().await;
-        let (reply, answer) = oneshot::channel();
-        let room = self.actor.room.clone();
-        let join = Join {
-            link,
-            opened: Joined {
-                room: room.clone(),
-                role: crate::model::Role::Owner,
-                created: false,
-                read: None,
-                with: None,
-            },
-            from: JoinFrom {
-                since,
-                have: None,
-                latest: limits::JOIN_MESSAGES,
-            },
-            reference: None,
-            watch: self.directory.watch(room.id, self.ann.id),
-            at: Instant::now(),
-            reads: 0,
-            reply,
-        };
-        let command = Command::Join(Box::new(join));
-        self.actor.take_in(Incoming::Command(command)).await;
-        answer
-    }
-
-    async fn join(&mut self, since: Option<EventId>) {
-        let answer = self.ask_to_join(since).await;
-        self.settle().await;
-        assert_eq!(answer.await.unwrap(), Ok(()));
-    }
-
-    /// Another node stores a message, and this one is not told.
-    async fn stored_elsewhere(&self, body: &str) -> Message {
-        let message = NewMessage {
-            room: self.actor.room.id,
-            author: self.author(),
-            body: body.into(),
-            nonce: None,
-            retry: false,
-            reply_to: None,
-            mentions: Vec::new(),
-        };
-        self.store.append(vec![message]).await.remove(0).unwrap().message
-    }
-
-    fn pass(&self, span: Duration) {
-        let mut hands = self.clock.0.lock();
-        *hands = hands.plus(span);
-    }
-
-    fn repaired(&self) -> u64 {
-        self.cluster().counts().repaired.get()
-    }
-}
 
 /// A moment that long ago.
 fn ago(span: Duration) -> Instant {
@@ -420,4 +199,51 @@ async fn a_change_that_the_store_does_not_answer_is_told_so_and_delivered_when_i
     let before = site.actor.hub.counters().deleted.get();
     site.settle().await;
     assert_eq!(site.actor.hub.counters().deleted.get(), before + 1);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_presence_but_who_joins() {
+    let mut site = Site::new().await;
+    site.join(None).await;
+    site.presence.stuck.store(true, Ordering::SeqCst);
+    let mut joined = site.ask_to_join(None).await;
+    // Whoever is here talks on, and is cut in no time.
+    let before = site.actor.hub.counters().deleted.get();
+    let message = site.stored_elsewhere("oops").await;
+    let (reply, answer) = oneshot::channel();
+    let change = change(&site.actor.room, &message);
+    site.actor.asked(Command::Change { change, reply }).await;
+    site.actor.start_write();
+    while site.actor.hub.counters().deleted.get() == before {
+        let step = site.actor.steps.next().await.unwrap();
+        site.actor.take_in(Incoming::Step(step)).await;
+    }
+    assert!(answer.await.unwrap().is_ok());
+    assert!(joined.try_recv().is_err(), "not counted yet");
+    site.presence.stuck.store(false, Ordering::SeqCst);
+    site.presence.moved.notify_waiters();
+    site.settle().await;
+    assert_eq!(joined.await.unwrap(), Ok(()));
+    assert_eq!(site.actor.state.len(), 2);
+}
+
+#[tokio::test]
+async fn who_leaves_before_they_are_counted_is_counted_out() {
+    let mut site = Site::new().await;
+    site.presence.stuck.store(true, Ordering::SeqCst);
+    let joined = site.ask_to_join(None).await;
+    while site.actor.attached != Attached::Yes {
+        let step = site.actor.steps.next().await.unwrap();
+        site.actor.take_in(Incoming::Step(step)).await;
+    }
+    let (user, reason) = (site.ann.id, crate::wire::outbound::LeftReason::Kicked);
+    let (done, cut) = oneshot::channel();
+    site.actor.asked(Command::Cut { user, reason, done }).await;
+    assert_eq!((cut.await, joined.await.unwrap()), (Ok(()), Err(JoinError::Stale)));
+    site.presence.stuck.store(false, Ordering::SeqCst);
+    site.presence.moved.notify_waiters();
+    site.settle().await;
+    assert!(site.actor.roll.is_empty() && site.actor.state.is_empty());
+    let present = site.presence.present(site.actor.room.id, 10).await.unwrap();
+    assert_eq!(present.count, 0);
 }
