@@ -18,7 +18,8 @@ const { WebSocket } = (() => {
   }
 })();
 
-const URL = (__ENV.URL || 'http://127.0.0.1:8080').replace(/\/$/, '');
+// One address, or several nodes separated by commas: the two of a pair are then on different ones.
+const URLS = (__ENV.URL || 'http://127.0.0.1:8080').split(',').map((url) => url.trim().replace(/\/$/, ''));
 const PAIRS = Number(__ENV.PAIRS || 2);
 const MESSAGES = Number(__ENV.MESSAGES || 5);
 // Milliseconds that an answer may take.
@@ -36,14 +37,15 @@ const word = () => Math.random().toString(36).slice(2, 10).padEnd(8, 'x');
 
 /** Somebody with a session, over HTTP. */
 class Person {
-  constructor(name) {
+  constructor(name, url) {
     this.name = name;
+    this.url = url;
     this.jar = new http.CookieJar();
   }
 
   call(method, path, body) {
     const params = { jar: this.jar, headers: { 'Content-Type': 'application/json' } };
-    return http.request(method, URL + path, body === undefined ? null : JSON.stringify(body), params);
+    return http.request(method, this.url + path, body === undefined ? null : JSON.stringify(body), params);
   }
 
   register() {
@@ -57,8 +59,8 @@ class Person {
 
   /** Opens a socket; resolves with its `hello` read. */
   async socket(path) {
-    const session = this.jar.cookiesForURL(URL).natter_session[0];
-    const address = URL.replace(/^http/, 'ws') + path;
+    const session = this.jar.cookiesForURL(this.url).natter_session[0];
+    const address = this.url.replace(/^http/, 'ws') + path;
     const socket = new Socket(new WebSocket(address, 'natter.v1', { headers: { Cookie: `natter_session=${session}` } }));
     const hello = await socket.frame('hello');
     check(hello, { 'hello names the user': (f) => f.user === this.name });
@@ -190,7 +192,7 @@ function history(person, room, sent, missed) {
 }
 
 export default async function () {
-  const [ann, ben] = [new Person(`a${word()}`), new Person(`b${word()}`)];
+  const [ann, ben] = [new Person(`a${word()}`, URLS[0]), new Person(`b${word()}`, URLS[URLS.length - 1])];
   const room = `k6-${word()}`;
   ann.register();
   ben.register();

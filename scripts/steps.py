@@ -8,6 +8,7 @@ import sys
 import tempfile
 from dataclasses import dataclass, field
 
+import cluster
 import kube
 import kubedeep
 import servers
@@ -216,6 +217,23 @@ def k6(log):
     return with_server(log, act)
 
 
+def on_cluster(log, wanted):
+    """The operators' commands and some k6 scripts against two nodes on real servers."""
+    tools.need(["cargo", "build", "--locked", "--all-features", "--bin", "natter"], log)
+    results, skips = cluster.run(*SERVERS.wait(), wanted, log)
+    return Outcome(*kube.count(log, results), skips)
+
+
+def cluster_daily(log):
+    """The operators' commands against two nodes, the protocol and an ordinary day by k6."""
+    return on_cluster(log, cluster.DAILY)
+
+
+def cluster_full(log):
+    """Every other k6 script in short form against two nodes, a rolling deploy among them."""
+    return on_cluster(log, cluster.FULL)
+
+
 def e2e(log):
     """The browser client in Chromium against real servers."""
     if not any((WEB / "e2e").glob("*")):
@@ -268,6 +286,7 @@ DAILY = {
     "conformance": conformance,
     "client-py": client_py,
     "k6": k6,
+    "cluster": cluster_daily,
     "e2e": e2e,
     "fuzz": fuzz,
     "deny": deny,
@@ -275,9 +294,9 @@ DAILY = {
     "chart": chart,
     "policy": policy,
 }
-SLOW = {"rust-slow": rust_slow, "fuzz-long": fuzz_long, "chart-deep": chart_deep}
+SLOW = {"rust-slow": rust_slow, "cluster-k6": cluster_full, "fuzz-long": fuzz_long, "chart-deep": chart_deep}
 # Those that need real servers.
-SERVED = ("rust", "rust-slow")
+SERVED = ("rust", "rust-slow", "cluster", "cluster-k6")
 
 
 def names(full):

@@ -5,13 +5,13 @@ mod company;
 mod counted;
 mod feed;
 mod probe;
+mod reach;
 mod servers;
 mod sessions;
 mod stop;
 mod store;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -28,7 +28,6 @@ use crate::control_log::local::LocalControlLog;
 use crate::control_log::redis::RedisControlLog;
 use crate::fanout::Registry;
 use crate::http::{self, Http, Settings, Stats};
-use crate::limits;
 use crate::listen::{self, Listener};
 use crate::metrics::Metrics;
 use crate::model::{BootId, SystemTime, WallClock};
@@ -40,10 +39,11 @@ use crate::rooms::hub::{Hub, LiveHub};
 use crate::sessions::UserSessions;
 use crate::sessions::password::Passwords;
 use crate::shutdown::{self, Tasks, Token};
-use crate::store::Store;
+use crate::telemetry::export::Exporter;
 
 use self::company::OpenPresence;
 use self::counted::CountedLog;
+use self::reach::Reach;
 pub use probe::probe;
 pub use sessions::OpenSessions;
 pub use store::OpenStore;
@@ -59,7 +59,7 @@ struct Parts {
     log: Arc<dyn ControlLog>,
     lease: DeliveryLease,
     layer: Option<Arc<NatsLayer>>,
-    reaches_store: Arc<AtomicBool>,
+    reach: Arc<Reach>,
     company: OpenPresence,
     gone: Option<mpsc::Receiver<Gone>>,
     gate: Arc<Gate>,
@@ -94,6 +94,9 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
         Arc::clone(&parts.metrics),
         Health::new(heartbeat.clone(), checks(&parts), token.clone()),
     )?;
+    let instance = parts.node.to_string();
+    let endpoint = config.otlp_endpoint.as_ref();
+    let exporter = endpoint.and_then(|endpoint| Exporter::start(endpoint, config.trace_ratio, &instance));
     let background = Tasks::new("background");
     let connections = Tasks::new("connections");
     let position = parts
@@ -111,8 +114,10 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
     ));
     if parts.layer.is_some() {
         background.spawn(cluster::run(Arc::clone(&parts.gate.hub)));
-        background.spawn(watch_store(parts.store.shared(), Arc::clone(&parts.reaches_store)));
     }
+    let layer = parts.layer.clone().map(|layer| layer as Arc<dyn ChannelLayer>);
+    let reach = Arc::clone(&parts.reach);
+    background.spawn(reach.watch(parts.store.shared(), parts.sessions.users(), layer));
     background.spawn(conn::sweep(Arc::clone(&parts.gate)));
     if let Some(gone) = parts.gone.take() {
         background.spawn(tell_gone(gone, Arc::clone(&parts.gate)));
@@ -134,6 +139,9 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
     tracing::info!(signal = asked, "stopping");
     stop::stop(config, &parts, &token, &connections).await;
     let _ = serving.await;
+    if let Some(exporter) = exporter {
+        exporter.finish().await;
+    }
     operators.stop();
     Ok(())
 }
@@ -154,14 +162,14 @@ async fn compose(config: &Config) -> anyhow::Result<Parts> {
     let mut company = OpenPresence::open(node, sessions.redis()).await;
     let presence = company.shared();
     let registry = Arc::new(Registry::new());
-    let reaches_store = Arc::new(AtomicBool::new(true));
+    let reach = Arc::new(Reach::default());
     let cluster = layer.as_ref().map(|layer| {
         cluster(Neighbourhood {
             node,
             layer: Arc::clone(layer) as Arc<dyn ChannelLayer>,
             store: store.clone(),
             lease: lease.clone(),
-            reaches_store: Arc::clone(&reaches_store),
+            reach: Arc::clone(&reach),
         })
     });
     let hub = Hub::among(
@@ -194,7 +202,7 @@ async fn compose(config: &Config) -> anyhow::Result<Parts> {
         registry,
     });
     let http = Arc::new(Http {
-        directory,
+        directory: Arc::clone(&directory),
         store: store.shared(),
         sessions: sessions.users(),
         presence,
@@ -205,7 +213,15 @@ async fn compose(config: &Config) -> anyhow::Result<Parts> {
         stats: Arc::new(Stats::new(gauges, clock)),
         settings: Settings::from(config),
     });
-    feed::feed(&metrics, &hub, &store, layer.as_ref());
+    let sources = feed::Sources {
+        hub,
+        directory,
+        store: store.clone(),
+        layer: layer.clone(),
+        lease: lease.clone(),
+        reach: Arc::clone(&reach),
+    };
+    feed::feed(&metrics, sources);
     Ok(Parts {
         node,
         gone: company.take_gone(),
@@ -215,7 +231,7 @@ async fn compose(config: &Config) -> anyhow::Result<Parts> {
         log,
         lease,
         layer,
-        reaches_store,
+        reach,
         gate,
         http,
         metrics,
@@ -228,7 +244,7 @@ struct Neighbourhood {
     layer: Arc<dyn ChannelLayer>,
     store: OpenStore,
     lease: DeliveryLease,
-    reaches_store: Arc<AtomicBool>,
+    reach: Arc<Reach>,
 }
 
 fn cluster(hood: Neighbourhood) -> Arc<Cluster> {
@@ -237,7 +253,7 @@ fn cluster(hood: Neighbourhood) -> Arc<Cluster> {
         layer,
         store,
         lease,
-        reaches_store,
+        reach,
     } = hood;
     Cluster::new(Neighbours {
         boot: node,
@@ -245,19 +261,8 @@ fn cluster(hood: Neighbourhood) -> Arc<Cluster> {
         wall: Arc::new(SystemTime),
         observe: Box::new(move |id| store.observe(id)),
         lease,
-        reaches_store: Box::new(move || reaches_store.load(Ordering::Relaxed)),
+        reaches_store: Box::new(move || reach.store()),
     })
-}
-
-/// Notes once a second whether the store answers, for the status frames: other nodes count on a node that reaches it.
-async fn watch_store(store: Arc<dyn Store>, reaches: Arc<AtomicBool>) {
-    let mut every = tokio::time::interval(Duration::from_secs(1));
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        every.tick().await;
-        let answered = tokio::time::timeout(limits::CHECK_PATIENCE, store.ping()).await;
-        reaches.store(matches!(answered, Ok(Ok(()))), Ordering::Relaxed);
-    }
 }
 
 /// This node's end of the control log, and the lease that its readings renew.

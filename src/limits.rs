@@ -346,6 +346,14 @@ pub const INVITE_USES_MAX: u32 = 1_000;
 pub const INVITE_DAYS_MAX: u32 = 365;
 /// Minutes that the admin area's curves reach back.
 pub const CURVE_MINUTES: usize = 60;
+/// Spans that wait for the collector of traces; more are dropped and counted.
+pub const TRACES_QUEUE_MAX: usize = 4_096;
+/// Spans in one request to it.
+pub const TRACES_BATCH_MAX: usize = 512;
+/// How often what waits is handed over.
+pub const TRACES_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the collector may take for one request; beyond it those spans are dropped.
+pub const TRACES_PATIENCE: Duration = Duration::from_secs(3);
 /// How often a node tells all others its status.
 pub const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 /// A node whose status frames are silent for this long is in doubt.

@@ -1,6 +1,9 @@
 //! Logs: lines for people or JSON for machines, on standard error. Started once, by `main`.
 //!
-//! Nothing else configures logging, and nothing logs per delivery.
+//! Nothing else configures logging, and nothing logs per delivery. Traces are beside it ([`traces`], [`export`]).
+
+pub mod export;
+pub mod traces;
 
 use std::io::IsTerminal;
 

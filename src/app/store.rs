@@ -133,6 +133,12 @@ impl OpenStore {
                 raise(&metrics.store_failures, counts.failures.load(Relaxed));
                 raise(&metrics.store_late, counts.late.load(Relaxed));
                 raise(&metrics.store_buckets, counts.rolls.load(Relaxed));
+                raise(&metrics.store_walked, counts.walked.load(Relaxed));
+                for (name, runs, took) in store.ran() {
+                    #[expect(clippy::cast_precision_loss, reason = "a count is far below 2^52")]
+                    metrics.store_statements.raise(name, runs as f64);
+                    metrics.store_statement_seconds.raise(name, took.as_secs_f64());
+                }
             }
         }
     }

@@ -46,6 +46,44 @@ impl PublicUrl {
     }
 }
 
+/// Where traces are collected: OTLP over HTTP, without TLS, so beside the server or in its own network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtlpEndpoint {
+    /// A name or an address; IPv6 without brackets.
+    pub host: String,
+    /// The port; 4318 where none is given.
+    pub port: u16,
+}
+
+impl OtlpEndpoint {
+    /// Reads an address; `None` if it is not http, or has a path, a query or a user.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let uri: http::Uri = text.parse().ok()?;
+        let authority = uri.authority()?;
+        let plain = matches!(uri.path(), "" | "/") && uri.query().is_none() && !authority.as_str().contains('@');
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let strange = authority.port().is_none() && authority.as_str().len() != authority.host().len();
+        if uri.scheme_str() != Some("http") || !plain || host.is_empty() || strange {
+            return None;
+        }
+        Some(Self {
+            host: host.to_owned(),
+            port: authority.port_u16().unwrap_or(4318),
+        })
+    }
+}
+
+impl std::fmt::Display for OtlpEndpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
 /// A text in which the password of every address, and every query parameter, is replaced by `***`. Several addresses
 /// may stand in it, separated by commas.
 #[must_use]
@@ -120,6 +158,23 @@ mod tests {
             "https://a:x",
         ] {
             assert_eq!(origin(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_collector_is_a_host_and_a_port() {
+        let shown = |text: &str| OtlpEndpoint::parse(text).map(|endpoint| endpoint.to_string());
+        assert_eq!(shown("http://otel:4317/"), Some("otel:4317".to_owned()));
+        assert_eq!(shown("http://otel"), Some("otel:4318".to_owned()));
+        assert_eq!(shown("http://[::1]"), Some("[::1]:4318".to_owned()));
+        for wrong in [
+            "otel:4318",
+            "https://otel",
+            "http://otel/v1/traces",
+            "http://u:p@otel",
+            "http://otel:x",
+        ] {
+            assert_eq!(shown(wrong), None, "{wrong}");
         }
     }
 

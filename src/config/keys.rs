@@ -37,7 +37,7 @@ pub const OTHER_VARIABLES: [&str; 4] = [
 ];
 
 /// Every key, in the order in which `check` and the document list them.
-pub const KEYS: [Key; 37] = [
+pub const KEYS: [Key; 39] = [
     Key {
         name: "listen",
         default: "127.0.0.1:8080",
@@ -259,6 +259,18 @@ pub const KEYS: [Key; 37] = [
         default: "info",
         value: "FILTER",
         help: "What is logged: a level (error, warn, info, debug) or directives such as info,natter::store=debug.",
+    },
+    Key {
+        name: "otlp-endpoint",
+        default: "",
+        value: "http://HOST:PORT",
+        help: "A collector of traces that takes OTLP over HTTP, such as http://127.0.0.1:4318; none records no traces.",
+    },
+    Key {
+        name: "trace-ratio",
+        default: "0.01",
+        value: "0 to 1",
+        help: "Which part of requests, handshakes and sends is traced, where whoever asks has not decided it.",
     },
 ];
 

@@ -24,7 +24,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use address::{PublicUrl, redacted};
+pub use address::{OtlpEndpoint, PublicUrl, redacted};
 pub use cluster::{CqlAddress, Credentials, NatsAddress, NatsAuth, RedisAddress, RedisKind, Secret, Server, TlsFiles};
 pub use error::Error;
 pub use flags::Flags;
@@ -172,6 +172,10 @@ pub struct Config {
     pub log_format: LogFormat,
     /// What is logged.
     pub log_filter: String,
+    /// Who collects traces, if anybody does.
+    pub otlp_endpoint: Option<OtlpEndpoint>,
+    /// Of a million requests, how many are traced.
+    pub trace_ratio: u32,
     settings: Vec<Setting>,
 }
 
@@ -231,6 +235,8 @@ impl Config {
         let threads = reader.read("threads", value::threads);
         let log_format = reader.read("log-format", value::log_format);
         let log_filter = reader.read("log-filter", value::log_filter);
+        let otlp_endpoint = reader.read("otlp-endpoint", value::otlp_endpoint);
+        let trace_ratio = reader.read("trace-ratio", value::trace_ratio);
         let (mut store, mut channel_layer, mut sessions) = (store?, channel_layer?, sessions?);
         fit::fit(&mut reader, &mut store, &mut channel_layer, &mut sessions);
         fit::drain(&mut reader, drain_delay, shutdown_deadline);
@@ -255,6 +261,8 @@ impl Config {
             threads: threads?,
             log_format: log_format?,
             log_filter: log_filter?,
+            otlp_endpoint: otlp_endpoint?,
+            trace_ratio: trace_ratio?,
             settings: settings(values),
         })
     }

@@ -184,6 +184,7 @@ fn text_of(value: &DeValue<'_>) -> Option<String> {
             let texts: Option<Vec<String>> = items.iter().map(|item| text_of(item.get_ref())).collect();
             texts.map(|texts| texts.join(","))
         }
-        DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => None,
+        DeValue::Float(number) => Some(number.to_string()),
+        DeValue::Datetime(_) | DeValue::Table(_) => None,
     }
 }

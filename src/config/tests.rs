@@ -49,7 +49,7 @@ fn defaults_hold_when_nothing_is_given() {
 
 #[test]
 fn flag_wins_over_variable_over_file_over_default() {
-    let text = "name = \"file\"\nregistration = \"closed\"\nlimits = false\nthreads = 3\n";
+    let text = "name = \"file\"\nregistration = \"closed\"\nlimits = false\nthreads = 3\ntrace-ratio = 0.25\n";
     let file = file(text);
     let env = [
         ("NATTER_NAME", "variable"),
@@ -60,6 +60,7 @@ fn flag_wins_over_variable_over_file_over_default() {
     assert_eq!(config.name, "flag");
     assert_eq!(config.registration, Registration::Invite);
     assert!(!config.limits);
+    assert_eq!(config.trace_ratio, 250_000);
     assert_eq!(config.threads.map(NonZeroUsize::get), Some(3));
     let origin = |key: &str| {
         config
@@ -129,6 +130,12 @@ fn bad_values_are_named_with_place_and_nearest() {
         ("shutdown-deadline", "0s", "from 1s to 1h"),
         ("drain-delay", "6m", "from 0s to 5m"),
         ("drain-pace", "0", "expected a number from 1 to 100000"),
+        (
+            "otlp-endpoint",
+            "collector:4318",
+            "did you mean \"http://collector:4318\"?",
+        ),
+        ("trace-ratio", "1.5", "expected a number from 0 to 1"),
         ("threads", "0", "1 to 256"),
         ("log-filter", "inof", "did you mean \"info\"?"),
         ("log-filter", "natter=loud", "expected a level"),

@@ -9,7 +9,9 @@ use tracing_subscriber::EnvFilter;
 
 use super::nearest::nearest;
 use super::network::{InvalidNetwork, Network};
-use super::{ChannelLayerAt, LogFormat, PublicUrl, Registration, SessionsAt, SqliteFile, StoreAt, cluster};
+use super::{
+    ChannelLayerAt, LogFormat, OtlpEndpoint, PublicUrl, Registration, SessionsAt, SqliteFile, StoreAt, cluster,
+};
 use crate::limits;
 
 /// Why a text is not a value of its key.
@@ -178,6 +180,30 @@ pub fn public_url(text: &str) -> Result<Option<PublicUrl>> {
         what: "http:// or https:// with a host and no path, such as https://chat.example.org".to_owned(),
         meant: PublicUrl::parse(&format!("https://{text}")).map(|url| url.origin().to_owned()),
     })
+}
+
+/// Who collects traces; empty for nobody.
+pub fn otlp_endpoint(text: &str) -> Result<Option<OtlpEndpoint>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    OtlpEndpoint::parse(text).map(Some).ok_or_else(|| Wrong::Expected {
+        what: "http:// with a host, a port and no path, such as http://127.0.0.1:4318".to_owned(),
+        meant: OtlpEndpoint::parse(&format!("http://{text}")).map(|endpoint| format!("http://{endpoint}")),
+    })
+}
+
+/// A part of all, in millionths.
+pub fn trace_ratio(text: &str) -> Result<u32> {
+    match text.parse::<f64>() {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it lies between 0 and a million"
+        )]
+        Ok(part) if (0.0..=1.0).contains(&part) => Ok((part * 1e6).round() as u32),
+        _ => expected("a number from 0 to 1, such as 0.01"),
+    }
 }
 
 /// Networks, separated by commas.

@@ -12,6 +12,7 @@ use crate::limits;
 use crate::model::{Action, EventId, NewMessage, Nonce, Room, Standing};
 use crate::rooms::actor::{Command as RoomCommand, Join, JoinError, Send};
 use crate::rooms::directory::{Error, Joined, RoomKey};
+use crate::telemetry::traces;
 use crate::throttle::Verdict;
 use crate::wire::close::CloseCode;
 use crate::wire::farewell::farewell;
@@ -198,6 +199,7 @@ async fn send(on: &mut Connection, named: Option<&str>, said: Said, reference: O
         message,
         reference,
         at: Instant::now(),
+        trace: traces::root("send"),
     };
     on.link.send_begun();
     let handle = &on.rooms[at].handle;

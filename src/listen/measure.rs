@@ -10,6 +10,7 @@ use axum::response::Response;
 use http::{Method, StatusCode};
 
 use crate::metrics::Metrics;
+use crate::telemetry::traces::{self, Span};
 
 /// What requests count under that match no route, whatever path they asked for.
 const UNMATCHED: &str = "unmatched";
@@ -23,8 +24,16 @@ async fn measure(State(metrics): State<Arc<Metrics>>, request: Request, next: Ne
     let begun = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let response = next.run(request).await;
-    let route = route.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
+    let matched = route.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
+    let mut span = traces::request(request.headers(), || format!("{method} {matched}"));
+    let context = span.as_ref().and_then(Span::context);
+    let response = traces::under(context, next.run(request)).await;
+    if let Some(span) = &mut span {
+        let status = response.status();
+        span.came_to(status.as_u16().to_string(), status.is_server_error());
+    }
+    drop(span);
+    let route = matched;
     by_meaning(&metrics, &method, route, response.status());
     metrics.http_requests.count(route, response.status().as_u16());
     metrics.http_seconds.observe(route, begun.elapsed().as_secs_f64());

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{self, MetricFamily, MetricType};
-use prometheus::{HistogramOpts, HistogramVec as RawHistogramVec, IntCounterVec, Opts, Registry};
+use prometheus::{CounterVec, HistogramOpts, HistogramVec as RawHistogramVec, IntCounterVec, Opts, Registry};
 
-pub use prometheus::{Histogram, IntCounter, IntGauge};
+pub use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
 
 /// A family that can be made from its name, its help text and its shape.
 pub trait Family: Sized {
@@ -38,6 +38,14 @@ impl Family for IntCounter {
 }
 
 impl Family for IntGauge {
+    type Shape = ();
+
+    fn make(registry: &Registry, name: &str, help: &str, (): ()) -> Self {
+        register(registry, Self::new(name, help))
+    }
+}
+
+impl Family for Gauge {
     type Shape = ();
 
     fn make(registry: &Registry, name: &str, help: &str, (): ()) -> Self {
@@ -136,6 +144,26 @@ impl Family for Requests {
             registry,
             IntCounterVec::new(Opts::new(name, help), &["route", "status"]),
         ))
+    }
+}
+
+/// A counter for each name that the program itself gives, such as those of statements; made when it is first raised.
+#[derive(Debug, Clone)]
+pub struct Named(CounterVec);
+
+impl Named {
+    /// Brings the counter of a name up to a count that is kept elsewhere; it never goes back.
+    pub fn raise(&self, name: &'static str, to: f64) {
+        let counter = self.0.with_label_values(&[name]);
+        counter.inc_by((to - counter.get()).max(0.0));
+    }
+}
+
+impl Family for Named {
+    type Shape = &'static str;
+
+    fn make(registry: &Registry, name: &str, help: &str, label: &'static str) -> Self {
+        Self(register(registry, CounterVec::new(Opts::new(name, help), &[label])))
     }
 }
 

@@ -10,7 +10,8 @@ use parking_lot::Mutex;
 use prometheus::{Registry, TextEncoder};
 
 pub use family::{
-    Distribution, Family, Histogram, IntCounter, IntGauge, Labelled, LabelledTimes, RequestTimes, Requests,
+    Distribution, Family, Gauge, Histogram, IntCounter, IntGauge, Labelled, LabelledTimes, Named, RequestTimes,
+    Requests,
 };
 
 /// What can go wrong.
@@ -28,6 +29,18 @@ pub const TEXT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 const WAITS: &[f64] = &[
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
+/// What the directory remembers.
+const CACHES: &[&str] = &[
+    "rooms",
+    "room_names",
+    "users",
+    "user_names",
+    "standings",
+    "markers",
+    "other",
+];
+/// Why what other nodes tell comes into doubt.
+const CAUSES: &[&str] = &["silence", "gap", "hole", "first_seen", "layer", "leases", "other"];
 type Reader = Box<dyn Fn(&Metrics) + Send + Sync>;
 
 /// Brings the counters of a family up to counts that are kept elsewhere; what has no label of its own adds up as `other`.
@@ -116,6 +129,12 @@ families! {
     ]);
     /// Seconds from reading a send to handing its ack to the connection.
     send_to_ack: Distribution = "natter_send_to_ack_seconds";
+    /// Seconds from the moment in an event's id, which its node gave, until it was handed to this node's members.
+    send_to_delivery: Distribution = "natter_send_to_delivery_seconds";
+    /// Bytes that wait in the outboxes of all connections.
+    outbox: IntGauge = "natter_outbox_bytes";
+    /// Bytes that wait in the deepest of these outboxes.
+    outbox_deepest: IntGauge = "natter_outbox_deepest_bytes";
     /// Requests on sockets answered with an error, by its code.
     refused: Labelled = "natter_refused_total", ("code", &[
         "invalid_json", "invalid_frame", "unknown_type", "invalid_name", "message_empty", "message_too_long",
@@ -134,6 +153,12 @@ families! {
     catch_ups: Labelled = "natter_catch_ups_total", ("source", &["ring", "store", "other"]);
     /// Joins of rooms, by how they were answered: the latest page, a resume, or a resume that needed a reset.
     joins: Labelled = "natter_joins_total", ("answer", &["first", "resumed", "reset", "other"]);
+    /// Joins whose history had to be read from the store: those that began a read, and those that shared it.
+    shared_reads: Labelled = "natter_shared_reads_total", ("outcome", &["led", "shared"]);
+    /// Questions about rooms and people, by what was asked for.
+    cache_lookups: Labelled = "natter_cache_lookups_total", ("cache", CACHES);
+    /// Questions about rooms and people that were answered from memory.
+    cache_hits: Labelled = "natter_cache_hits_total", ("cache", CACHES);
     /// Typing and presence events dropped in favour of messages.
     ephemeral_dropped: IntCounter = "natter_ephemeral_dropped_total";
     /// Reads of the store: ranges of messages, which joins cost that the ring can't serve, and others.
@@ -148,6 +173,12 @@ families! {
     store_checkpoints: IntCounter = "natter_store_checkpoints_total";
     /// Seconds until a statement of ScyllaDB or Cassandra was answered or failed, by kind.
     store_seconds: LabelledTimes = "natter_store_seconds", ("statement", &["range", "read", "write", "lwt"], WAITS);
+    /// Statements of ScyllaDB or Cassandra that were run, by name.
+    store_statements: Named = "natter_store_statements_total", "statement";
+    /// Seconds that statements of ScyllaDB or Cassandra took, by name.
+    store_statement_seconds: Named = "natter_store_statement_seconds_total", "statement";
+    /// Whether the store answered when it was last asked, once a second.
+    store_up: IntGauge = "natter_store_up";
     /// Statements of ScyllaDB or Cassandra that failed.
     store_failures: IntCounter = "natter_store_failures_total";
     /// Lightweight transactions of ScyllaDB or Cassandra: names, invites and edits; never a send.
@@ -156,6 +187,12 @@ families! {
     store_late: IntCounter = "natter_store_late_total";
     /// Buckets of messages that this node has begun in ScyllaDB or Cassandra.
     store_buckets: IntCounter = "natter_store_buckets_begun_total";
+    /// Buckets of messages in ScyllaDB or Cassandra that reads have looked into.
+    store_walked: IntCounter = "natter_store_buckets_walked_total";
+    /// Whether the channel layer answered when it was last asked, once a second; one machine alone needs none.
+    layer_up: IntGauge = "natter_channel_layer_up";
+    /// Events that wait to be handed to the channel layer.
+    publish_queue: IntGauge = "natter_publish_queue";
     /// What was handed to the channel layer, by class; durable is one for each event, whatever the number of members.
     published: Labelled = "natter_published_total", ("class", &["durable", "ephemeral", "broadcast"]);
     /// What could not be handed to the channel layer; other nodes read it from the store.
@@ -173,17 +210,35 @@ families! {
     /// Payloads of other nodes that this build could not read.
     unreadable: IntCounter = "natter_unreadable_total";
     /// Times that what other nodes tell came into doubt, by cause.
-    holes: Labelled = "natter_holes_total", ("cause", &["silence", "gap", "hole", "first_seen", "layer", "leases", "other"]);
+    holes: Labelled = "natter_holes_total", ("cause", CAUSES);
+    /// Doubts of rooms that a repair has ended, by what had begun them.
+    holes_repaired: Labelled = "natter_holes_repaired_total", ("cause", CAUSES);
     /// Other nodes of which this one is in doubt whether it has heard everything.
     publishers_in_doubt: IntGauge = "natter_publishers_in_doubt";
     /// Rooms that are held back because they could not be read again.
     rooms_held: IntGauge = "natter_rooms_held";
+    /// Seconds for which a room was owed a reading until one had read everything.
+    repair_seconds: Distribution = "natter_repair_seconds";
+    /// Seconds by which this node's clock is before the median of all nodes' clocks; less than 0 is behind it.
+    clock_offset: Gauge = "natter_clock_offset_seconds";
+    /// Whether sends are refused because this node's clock is off, or was not compared yet.
+    clock_refusing: IntGauge = "natter_clock_refusing";
+    /// Whether this node may deliver: it knows of all revocations.
+    delivering: IntGauge = "natter_delivering";
+    /// Seconds since the last reading of the control log began that this node has acted on.
+    control_log_lag: Gauge = "natter_control_log_lag_seconds";
+    /// Whether Redis answered when it was last asked, once a second; one machine alone needs none.
+    redis_up: IntGauge = "natter_redis_up";
     /// Times that a room was read again because something may have been missed.
     repairs: IntCounter = "natter_repairs_total";
     /// Such readings that failed.
     repairs_failed: IntCounter = "natter_repairs_failed_total";
     /// Events that such readings found, and that nobody here had been told.
     repaired: IntCounter = "natter_repaired_events_total";
+    /// Spans of traces that the collector has taken.
+    traces_exported: IntCounter = "natter_traces_exported_total";
+    /// Spans of traces that were dropped because the collector is slow or away.
+    traces_dropped: IntCounter = "natter_traces_dropped_total";
     /// Log-ins, by outcome.
     logins: Labelled = "natter_logins_total", ("outcome", &[
         "ok", "bad_credentials", "throttled", "unavailable", "other",
@@ -316,6 +371,8 @@ mod tests {
         let metrics = Metrics::new();
         metrics.http_requests.count("/", 200);
         metrics.http_seconds.observe("/", 0.1);
+        metrics.store_statements.raise("one", 1.0);
+        metrics.store_statement_seconds.raise("one", 1.0);
         let mut expected = Vec::new();
         for family in metrics.registry.gather() {
             let kind = format!("{:?}", family.get_field_type()).to_lowercase();

@@ -20,8 +20,36 @@ impl Counter {
     }
 }
 
-/// Upper bounds of the send-to-ack histogram's buckets, in milliseconds; the last bucket has none.
-pub const ACK_BUCKETS_MS: [u64; 12] = [1, 2, 5, 10, 15, 25, 50, 100, 250, 1_000, 2_500, 5_000];
+/// Upper bounds of the buckets of [`Times`], in milliseconds; the last bucket has none.
+pub const BUCKETS_MS: [u64; 14] = [1, 2, 5, 10, 15, 25, 50, 100, 250, 1_000, 2_500, 5_000, 10_000, 30_000];
+
+/// How long something took, each time.
+#[derive(Debug, Default)]
+pub struct Times {
+    /// How often it took so long, by bucket; not cumulative.
+    buckets: [Counter; BUCKETS_MS.len() + 1],
+    /// The sum, in microseconds.
+    micros: Counter,
+}
+
+impl Times {
+    /// Notes one.
+    pub fn note(&self, took: Duration) {
+        let millis = took.as_millis();
+        let bucket = BUCKETS_MS.iter().position(|&bound| millis <= u128::from(bound));
+        self.buckets[bucket.unwrap_or(BUCKETS_MS.len())].add(1);
+        self.micros.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+    }
+
+    /// Each bucket's upper bound and how often it took so long; how often it took longer than the last bound; the sum.
+    #[must_use]
+    pub fn read(&self) -> (Vec<(Duration, u64)>, u64, Duration) {
+        let bounds = BUCKETS_MS.iter().map(|&bound| Duration::from_millis(bound));
+        let buckets = bounds.zip(self.buckets.iter().map(Counter::get)).collect();
+        let beyond = self.buckets[BUCKETS_MS.len()].get();
+        (buckets, beyond, Duration::from_micros(self.micros.get()))
+    }
+}
 
 /// The rooms' counts.
 #[derive(Debug, Default)]
@@ -62,18 +90,12 @@ pub struct Counters {
     pub ring_catch_ups: Counter,
     /// Rooms that became active.
     pub activations: Counter,
-    /// Time from reading a send to its acknowledgement, by bucket; not cumulative.
-    pub ack_buckets: [Counter; ACK_BUCKETS_MS.len() + 1],
-    /// The sum of those times, in microseconds.
-    pub ack_micros: Counter,
-}
-
-impl Counters {
-    /// Notes how long a send took to its acknowledgement.
-    pub fn send_to_ack(&self, took: Duration) {
-        let millis = took.as_millis();
-        let bucket = ACK_BUCKETS_MS.iter().position(|&bound| millis <= u128::from(bound));
-        self.ack_buckets[bucket.unwrap_or(ACK_BUCKETS_MS.len())].add(1);
-        self.ack_micros.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-    }
+    /// Joins that began a read of the store.
+    pub reads_led: Counter,
+    /// Joins that waited for a read that somebody else had begun.
+    pub reads_shared: Counter,
+    /// Time from reading a send to its acknowledgement.
+    pub send_to_ack: Times,
+    /// Time from the moment in an event's id to its delivery on this node.
+    pub send_to_delivery: Times,
 }

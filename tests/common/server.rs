@@ -229,12 +229,16 @@ impl Server {
         Open::new(self.address, path).cookie(&user.cookie).open().await
     }
 
+    /// What Prometheus would read; `None` if nobody answers.
+    pub async fn metrics(&self) -> Option<String> {
+        let target = Target::at(self.admin);
+        let answer = target.request(Method::GET, "/metrics", None, None).await;
+        answer.ok().map(|answer| answer.body)
+    }
+
     /// All figures of the metrics: each series with its labels, and its value.
     pub async fn series(&self) -> BTreeMap<String, f64> {
-        let answer = Target::at(self.admin)
-            .request(Method::GET, "/metrics", None, None)
-            .await;
-        let text = answer.expect("metrics").body;
+        let text = self.metrics().await.expect("metrics");
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         lines
             .filter_map(|line| {

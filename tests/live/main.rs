@@ -19,3 +19,4 @@ mod rooms;
 mod slow;
 mod sockets;
 mod stop;
+mod traces;

@@ -3,6 +3,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,15 +37,37 @@ pub struct Crowd {
 impl Crowd {
     /// Lets so many people talk; what they do follows from the seed, which is printed.
     pub async fn talk(cluster: &Cluster, name: &'static str, size: usize, seed: u64) -> Self {
+        // One for each: what one person does is seen by nobody else's session.
+        Self::of(cluster, name, (size, size), 40..260, seed).await
+    }
+
+    /// Lets so many people talk, who share so many accounts, each at a pace of so many milliseconds.
+    pub async fn of(
+        cluster: &Cluster,
+        name: &'static str,
+        (size, accounts): (usize, usize),
+        pace: Range<u64>,
+        seed: u64,
+    ) -> Self {
         println!("{name}: seed {seed}");
         let room = cluster.name("hall");
         let reader = cluster.user(0, "reader").await;
-        let ground = Arc::new(Ground::new(addresses(cluster), room.clone(), reader.clone()));
+        let ground = Arc::new(Ground::new(
+            addresses(cluster),
+            room.clone(),
+            reader.clone(),
+            pace,
+            size == accounts,
+        ));
         // The room is there before anybody talks, so that nobody has to wait for its making.
         drop(cluster.server(0).room(&room, &reader).await);
         let mut people = Vec::with_capacity(size);
+        let mut users = Vec::with_capacity(accounts);
+        for n in 0..accounts {
+            users.push(cluster.user(n % cluster.nodes.len(), "person").await);
+        }
         for n in 0..size {
-            let user = cluster.user(n % cluster.nodes.len(), "person").await;
+            let user = users[n % accounts].clone();
             let number = ground.recorder.number();
             ground.names.lock().insert(user.username.clone(), number);
             let person = Person::new(number, user, Arc::clone(&ground), seed.wrapping_mul(1_000) + n as u64);
@@ -165,6 +188,17 @@ impl Crowd {
     /// Tells everybody where the nodes listen now.
     pub fn moved(&self, cluster: &Cluster) {
         *self.ground.nodes.lock() = addresses(cluster);
+    }
+
+    /// Sends nobody to a node any more, as a balancer does that has seen it turn unready.
+    pub fn avoid(&self, cluster: &Cluster, node: usize) {
+        let address = cluster.server(node).address();
+        self.ground.nodes.lock().retain(|other| *other != address);
+    }
+
+    /// Whether everybody is connected and has caught up.
+    pub fn is_here(&self) -> bool {
+        self.all(|standing| standing.live)
     }
 
     /// Ends the talk, waits until everybody has everything, and judges the whole.

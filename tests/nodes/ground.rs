@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use rand::RngExt as _;
@@ -43,6 +45,12 @@ pub struct Ground {
     pub names: Mutex<HashMap<String, Client>>,
     /// What to do.
     pub phase: watch::Sender<Phase>,
+    /// Milliseconds between two things that one person does.
+    pub pace: Range<u64>,
+    /// When somebody came back who had been asked to.
+    pub returns: Mutex<Vec<Instant>>,
+    /// Whether people are silenced at all: who shares an account would be silenced with the others.
+    pub parts: bool,
     /// Whether people may be logged out; else they are only kicked.
     log_outs: AtomicBool,
     /// Everybody on this node is to be kicked at once.
@@ -51,7 +59,7 @@ pub struct Ground {
 
 impl Ground {
     /// Where nothing has happened yet.
-    pub fn new(nodes: Vec<SocketAddr>, room: String, owner: User) -> Self {
+    pub fn new(nodes: Vec<SocketAddr>, room: String, owner: User, pace: Range<u64>, parts: bool) -> Self {
         Self {
             recorder: Arc::new(Recorder::new()),
             nodes: Mutex::new(nodes),
@@ -59,6 +67,9 @@ impl Ground {
             owner: Mutex::new(owner),
             names: Mutex::default(),
             phase: watch::Sender::new(Phase::Settle),
+            pace,
+            returns: Mutex::default(),
+            parts,
             log_outs: AtomicBool::new(true),
             urged: AtomicUsize::new(NOWHERE),
         }

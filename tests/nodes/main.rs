@@ -9,6 +9,7 @@ mod common;
 #[path = "../judge/mod.rs"]
 mod judge;
 
+mod alerts;
 mod counts;
 mod crowd;
 mod delivery;
@@ -18,11 +19,14 @@ mod faults;
 mod ground;
 mod hard;
 mod matrix;
+mod metrics;
 mod parting;
 mod person;
 mod presence;
 mod proxy;
 mod recorder;
 mod revocation;
+mod rolling_restart;
+mod samples;
 mod servers;
 mod world;

@@ -62,6 +62,8 @@ pub struct Person {
     leaving: Option<Parting>,
     /// It is being silenced; true once that was acknowledged.
     parting: Option<JoinHandle<bool>>,
+    /// How long to stay away, as the server asked.
+    asked: Option<Duration>,
     standing: Arc<Mutex<Standing>>,
 }
 
@@ -77,7 +79,7 @@ impl Person {
             number,
             user,
             ground,
-            stays: random.random_range(10..50),
+            stays: if ground.parts { random.random_range(10..50) } else { u32::MAX },
             random,
             cursor: None,
             own: Vec::new(),
@@ -87,6 +89,7 @@ impl Person {
             node: 0,
             leaving: None,
             parting: None,
+            asked: None,
             standing: Arc::default(),
         }
     }
@@ -124,8 +127,16 @@ impl Person {
             for op in lost {
                 self.unknown(op);
             }
-            let pause = self.random.random_range(50..400);
-            tokio::time::sleep(Duration::from_millis(pause)).await;
+            match self.asked.take() {
+                Some(delay) => {
+                    tokio::time::sleep(delay).await;
+                    self.ground.returns.lock().push(Instant::now());
+                }
+                None => {
+                    let pause = self.random.random_range(50..400);
+                    tokio::time::sleep(Duration::from_millis(pause)).await;
+                }
+            }
         }
     }
 
@@ -179,7 +190,7 @@ impl Person {
                     }
                 }
                 () = tokio::time::sleep_until(next) => {
-                    next += Duration::from_millis(self.random.random_range(40..260));
+                    next += Duration::from_millis(self.random.random_range(self.ground.pace.clone()));
                     if live && !self.act(connection, &mut socket, now).await {
                         return false;
                     }
@@ -245,6 +256,7 @@ impl Person {
             }
             ("ack", _) => self.acknowledged(frame),
             ("error", _) => self.refused(frame),
+            ("bye", _) => self.asked = frame["delay"].as_f64().map(Duration::from_secs_f64),
             ("reset", _) => {
                 let from = id(&frame["from"]).expect("a cursor");
                 self.record(Event::Reset {

@@ -43,6 +43,8 @@ struct Shared {
     until: AtomicU64,
     /// What arrived up to this moment and was held may be written.
     since: AtomicU64,
+    /// When the last reading that was acted on began.
+    read: AtomicU64,
     /// None where the lease is always held.
     machine: Option<Mutex<Machine>>,
     /// There is a channel layer, over which other nodes may live without the log.
@@ -80,6 +82,7 @@ impl DeliveryLease {
                 base: Instant::now(),
                 until: AtomicU64::new(at),
                 since: AtomicU64::new(at),
+                read: AtomicU64::new(0),
                 machine,
                 among_others,
                 changed: Notify::new(),
@@ -96,6 +99,14 @@ impl DeliveryLease {
     pub fn may_write(&self) -> bool {
         let until = self.shared.until.load(Ordering::Acquire);
         until == u64::MAX || nanos(self.shared.base.elapsed()) < until
+    }
+
+    /// How old this node's knowledge of the control log is: since the last reading that was acted on began, or since the
+    /// start if there was none.
+    #[must_use]
+    pub fn lag(&self) -> Elapsed {
+        let read = Elapsed::from_nanos(self.shared.read.load(Ordering::Relaxed));
+        self.shared.base.elapsed().saturating_sub(read)
     }
 
     /// Waits until what arrived at `arrived` and could not be written then may be.
@@ -128,6 +139,7 @@ impl DeliveryLease {
     pub fn renewed(&self, begun: Instant, position: Position, holders: &[(BootId, Position)]) {
         let holders: Vec<BootId> = holders.iter().map(|(node, _)| *node).collect();
         let begun = self.elapsed(begun);
+        self.shared.read.fetch_max(nanos(begun), Ordering::Relaxed);
         self.change(|machine, _| machine.renewed(begun, position, &holders));
     }
 

@@ -9,6 +9,7 @@ use crate::fanout::Link;
 use crate::model::{Author, Change, ConnectionId, Event, NewMessage, Room, UserId};
 use crate::rooms::directory::{Joined, Watch};
 use crate::store;
+use crate::telemetry::traces::Span;
 use crate::wire::inbound::JoinFrom;
 use crate::wire::outbound::{LeftReason, Ref};
 
@@ -66,6 +67,8 @@ pub struct Send {
     pub reference: Option<Ref>,
     /// When it was read from the socket.
     pub at: Instant,
+    /// Its trace, if it is one of those that are recorded.
+    pub trace: Option<Box<Span>>,
 }
 
 /// A request to a room's task.

@@ -36,10 +36,10 @@ use self::roll::Roll;
 use self::store_steps::Step;
 use super::cluster::{Cluster, Mailbox};
 use super::hub::Hub;
-use super::state::{Burst, Progress, RoomState};
+use super::state::{Burst, Progress, RoomState, Told};
 use crate::fanout::Link;
 use crate::limits;
-use crate::model::{Change, ConnectionId, Event, Room, UserId};
+use crate::model::{Change, ConnectionId, Event, Room, Timestamp, UserId};
 use crate::store;
 
 /// Readers that one slice of a fan-out serves before other tasks get their turn: a socket write takes no part in
@@ -142,6 +142,22 @@ impl Actor {
         let encodings = self.state.encodings();
         self.hub.counters().encodings.add(encodings - self.encodings_counted);
         self.encodings_counted = encodings;
+    }
+
+    /// Tells the members what another node has stored, or what was found in the store.
+    async fn tell(&mut self, told: Vec<Told>) -> usize {
+        let given: Vec<Timestamp> = told.iter().map(|event| event.id().timestamp()).collect();
+        let burst = self.state.receive(told);
+        self.deliver(&burst).await;
+        self.note_delivered(&given);
+        burst.events
+    }
+
+    /// Notes how long after these moments what was said in them has been delivered.
+    fn note_delivered(&self, given: &[Timestamp]) {
+        let now = self.hub.now();
+        let times = &self.hub.counters().send_to_delivery;
+        given.iter().for_each(|at| times.note(now.since(*at)));
     }
 
     /// Brings a reader that has drained further.

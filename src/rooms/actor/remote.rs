@@ -201,8 +201,7 @@ impl Actor {
             self.tell_held(true);
         }
         if !told.is_empty() {
-            let burst = self.state.receive(told);
-            self.deliver(&burst).await;
+            self.tell(told).await;
         }
         if held == Some(false) {
             self.tell_held(false);
@@ -318,9 +317,8 @@ impl Actor {
             events.iter().filter(is_fresh).collect()
         };
         let told: Vec<_> = fresh.into_iter().map(|event| self.state.told_of(event)).collect();
-        let burst = self.state.receive(told);
-        cluster.counts().repaired.add(burst.events as u64);
-        self.deliver(&burst).await;
+        let events = self.tell(told).await;
+        cluster.counts().repaired.add(events as u64);
     }
 
     /// Whatever is read for those who join or are behind may hold what nobody here was told yet.
@@ -338,8 +336,7 @@ impl Actor {
                 let _ = doubt.fresh(self.room.id, event.id(), event.late());
             }
         }
-        let burst = self.state.receive(told);
-        self.deliver(&burst).await;
+        self.tell(told).await;
     }
 
     /// What was read of the room's history, for those who join. In a room that is held no news is told, and so it may

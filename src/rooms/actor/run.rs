@@ -146,7 +146,11 @@ impl Actor {
             plan @ (Plan::NeedsLatest | Plan::NeedsEvents { .. }) => {
                 self.joins.push(join);
                 // All who wait share one read; who comes while it is under way is looked at when it has returned.
-                if !self.loading {
+                let counters = self.hub.counters();
+                if self.loading {
+                    counters.reads_shared.add(1);
+                } else {
+                    counters.reads_led.add(1);
                     self.load(plan);
                 }
             }

@@ -11,10 +11,11 @@ use super::{Actor, Changing, JoinError, SENDS_PER_APPEND, UnderWay, Write};
 use crate::channel_layer;
 use crate::fanout::Outlet;
 use crate::limits;
-use crate::model::{ConnectionId, Event, EventId, EventKind, Message, User, UserId};
+use crate::model::{ConnectionId, Event, EventId, EventKind, Message, Timestamp, User, UserId};
 use crate::presence::{self, Present};
 use crate::rooms::state::{Committed, Plan, Progress, span_before};
 use crate::store::{self, Appended, Page, Range};
+use crate::telemetry::traces;
 use crate::wire::outbound::Notice;
 
 /// Events that one store page of a slow reader's catch-up holds.
@@ -182,8 +183,11 @@ impl Actor {
         let Some(sends) = self.in_time(sends) else { return };
         let batch = sends.iter().map(|send| send.message.clone()).collect();
         let store = self.hub.store();
-        self.steps
-            .push(Box::pin(async move { Step::Appended(store.append(batch).await) }));
+        // What the store does for all of them shows in the trace of one.
+        let trace = sends.iter().find_map(|send| send.trace.as_ref()?.context());
+        self.steps.push(Box::pin(async move {
+            Step::Appended(traces::under(trace, store.append(batch)).await)
+        }));
         self.under_way = Some(UnderWay {
             since: Instant::now(),
             sends,
@@ -214,10 +218,15 @@ impl Actor {
         let Some(under_way) = self.under_way.take() else { return };
         let took = under_way.since.elapsed();
         let mut batch = Vec::with_capacity(results.len());
-        for (send, result) in under_way.sends.into_iter().zip(results) {
+        // They end once everybody here was told.
+        let mut traced = Vec::new();
+        for (mut send, result) in under_way.sends.into_iter().zip(results) {
             let Appended { message, fresh, late } = match result {
                 Ok(appended) => appended,
                 Err(error) => {
+                    if let Some(trace) = &mut send.trace {
+                        trace.came_to("not stored", true);
+                    }
                     if !under_way.told {
                         let error = crate::rooms::directory::Error::from(error);
                         refuse(&send, error.code(), &error.to_string(), error.retry_after());
@@ -232,9 +241,10 @@ impl Actor {
             self.typed.remove(&message.author.id);
             if !under_way.told {
                 send.link.send_answered();
-                self.hub.counters().send_to_ack(send.at.elapsed());
+                self.hub.counters().send_to_ack.note(send.at.elapsed());
             }
             let nonce = send.message.nonce.map(|nonce| nonce.as_str().into());
+            traced.extend(send.trace);
             // A send that was told `unknown_outcome` has had its one answer.
             let answered = under_way.told;
             batch.push(Committed {
@@ -255,9 +265,13 @@ impl Actor {
         let repeated = batch.iter().filter(|item| !item.fresh).count() as u64;
         self.hub.counters().repeated.add(repeated);
         let numbers = self.number(&mut batch);
+        let told = batch.iter().filter(|item| item.fresh);
+        let given: Vec<Timestamp> = told.map(|item| item.message.at()).collect();
         let mut burst = self.state.committed(batch);
         self.publish(&mut burst, numbers);
         self.deliver(&burst).await;
+        self.note_delivered(&given);
+        drop(traced);
         tracing::trace!(?took, room = %self.room.id, "appended");
     }
 

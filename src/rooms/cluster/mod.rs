@@ -61,6 +61,14 @@ pub struct Figures {
     pub held_rooms: usize,
     /// How often something came into doubt, by cause.
     pub causes: Vec<(Cause, u64)>,
+    /// How many doubts of rooms were ended by repairs, by cause.
+    pub settled: Vec<(Cause, u64)>,
+    /// How far this node's clock is before the median of all nodes', in milliseconds; less than 0 is behind it.
+    pub clock_offset_ms: i64,
+    /// Whether this node's clock may give ids.
+    pub clock: ClockCheck,
+    /// Events that wait to be handed to the channel layer.
+    pub outgoing: usize,
 }
 
 /// Something to be published.
@@ -208,12 +216,25 @@ impl Cluster {
     /// What the machine knows of doubt, for the metrics.
     #[must_use]
     pub fn figures(&self) -> Figures {
+        let now = self.now();
         let doubt = self.doubt.lock();
         Figures {
             doubting: doubt.doubting(),
             held_rooms: doubt.held_rooms(),
             causes: doubt.causes().iter().map(|(cause, count)| (*cause, *count)).collect(),
+            settled: doubt.settled().iter().map(|(cause, count)| (*cause, *count)).collect(),
+            clock_offset_ms: doubt.clock_offset(now),
+            clock: doubt.clock(now),
+            outgoing: self.outgoing.max_capacity() - self.outgoing.capacity(),
         }
+    }
+
+    /// For how long rooms lacked a repair until one had read everything: as [`Times::read`] answers.
+    ///
+    /// [`Times::read`]: super::counters::Times::read
+    #[must_use]
+    pub fn repair_times(&self) -> (Vec<(Duration, u64)>, u64, Duration) {
+        self.doubt.lock().repair_times().read()
     }
 
     /// Whether this node's clock may give ids now.

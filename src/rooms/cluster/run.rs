@@ -60,7 +60,10 @@ async fn take(hub: &Arc<Hub>, cluster: &Cluster) {
                     cluster.frame_heard(&frame);
                     hub.doubt(Input::Frame(frame));
                 }
-                Err(error) => tracing::debug!(%error, "a broadcast was passed over"),
+                Err(error) => {
+                    cluster.counts.unreadable.add(1);
+                    tracing::debug!(%error, "a broadcast was passed over");
+                }
             },
             Ok(Incoming::Lost { count }) => {
                 cluster.counts.losses.add(1);

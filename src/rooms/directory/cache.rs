@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -28,6 +29,8 @@ pub(super) struct Cache<K, V> {
     hasher: RandomState,
     half: usize,
     inner: Mutex<Inner<K, V>>,
+    lookups: AtomicU64,
+    hits: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -48,6 +51,8 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
                 old: HashMap::new(),
                 generations: Box::new([0; GENERATIONS]),
             }),
+            lookups: AtomicU64::new(0),
+            hits: AtomicU64::new(0),
         }
     }
 
@@ -57,6 +62,21 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
 
     /// What is known of the key.
     pub(super) fn get(&self, key: &K) -> Option<V> {
+        self.lookups.fetch_add(1, Ordering::Relaxed);
+        let found = self.look(key);
+        if found.is_some() {
+            self.hits.fetch_add(1, Ordering::Relaxed);
+        }
+        found
+    }
+
+    /// How often it was asked, and how often it knew.
+    pub(super) fn asked(&self) -> (u64, u64) {
+        let hits = self.hits.load(Ordering::Relaxed);
+        (self.lookups.load(Ordering::Relaxed), hits)
+    }
+
+    fn look(&self, key: &K) -> Option<V> {
         let mut inner = self.inner.lock();
         if let Some(value) = inner.young.get(key) {
             return Some(value.clone());

@@ -166,6 +166,19 @@ impl Directory {
         }
     }
 
+    /// How often each cache was asked, and how often it knew.
+    #[must_use]
+    pub fn asked(&self) -> [(&'static str, (u64, u64)); 6] {
+        [
+            ("rooms", self.rooms.asked()),
+            ("room_names", self.room_names.asked()),
+            ("users", self.users.asked()),
+            ("user_names", self.user_names.asked()),
+            ("standings", self.standings.asked()),
+            ("markers", self.markers.asked()),
+        ]
+    }
+
     fn now(&self) -> Timestamp {
         self.seams.clock.now()
     }

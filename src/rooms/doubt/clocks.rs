@@ -87,6 +87,11 @@ impl Clocks {
         Timestamp::from_millis(u64::try_from(millis).unwrap_or_default())
     }
 
+    /// How far our wall clock is before the median, in milliseconds; less than 0 is behind it.
+    pub(super) fn offset(&self, now: Now) -> i64 {
+        difference(now.wall, now.elapsed).saturating_sub(self.median)
+    }
+
     /// How far our wall clock is off, if further than it may be.
     pub(super) fn off(&self, now: Now) -> Option<Duration> {
         let off = difference(now.wall, now.elapsed).abs_diff(self.median);

@@ -128,7 +128,7 @@ impl<E> Doubt<E> {
             return;
         }
         if self.publishers.len() >= limits::PUBLISHERS_MAX && !self.publishers.contains_key(&boot) {
-            room.doubt(mark, now);
+            room.doubt(mark, Cause::FirstSeen, now);
             self.pump = true;
             return;
         }
@@ -148,7 +148,9 @@ impl<E> Doubt<E> {
             *self.causes.entry(Cause::FirstSeen).or_default() += 1;
         }
         if !kept || (unknown && !before) {
-            room.doubt(publisher.mark, now);
+            // Where nothing more of a line is kept, a hole came before it.
+            let cause = if kept { Cause::FirstSeen } else { Cause::Hole };
+            room.doubt(publisher.mark, cause, now);
             self.pump = true;
         }
         self.note_hole(boot, room_id, hole, now);

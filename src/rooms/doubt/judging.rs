@@ -75,8 +75,14 @@ impl<E> Doubt<E> {
         let Some(room) = self.rooms.get_mut(&room_id) else {
             return;
         };
+        if let Some(lacked) = room.lacking(now).filter(|_| done) {
+            self.repair_times.note(lacked);
+        }
         if room.finish(done, lasting, now) {
             actions.push(Action::Release { room: room_id });
+        }
+        if let Some(cause) = room.settled() {
+            *self.settled.entry(cause).or_default() += 1;
         }
         let mut lines = Vec::new();
         for (boot, publisher) in &mut self.publishers {
@@ -139,7 +145,7 @@ impl<E> Doubt<E> {
             // Once for each hole: a room that is owed a repair gets it again by itself.
             hole.doubted = true;
             *self.causes.entry(Cause::Hole).or_default() += 1;
-            active.doubt(publisher.mark, now);
+            active.doubt(publisher.mark, Cause::Hole, now);
         }
     }
 
@@ -187,7 +193,7 @@ impl<E> Doubt<E> {
             *self.causes.entry(cause).or_default() += 1;
         }
         for room in self.rooms.values_mut() {
-            room.doubt(mark, now);
+            room.doubt(mark, cause, now);
         }
         self.pump = true;
     }

@@ -41,6 +41,7 @@ use self::hearing::note;
 use self::own::Own;
 use self::publisher::Publisher;
 use self::room::Room;
+use super::counters::Times;
 use crate::limits;
 use crate::model::{BootId, EventId, RoomId, Timestamp};
 
@@ -228,6 +229,9 @@ pub struct Doubt<E> {
     /// A repair may be due.
     pump: bool,
     causes: BTreeMap<Cause, u64>,
+    /// Rooms' doubts that repairs have ended, by what began them.
+    settled: BTreeMap<Cause, u64>,
+    repair_times: Times,
     mechanisms: Mechanisms,
 }
 
@@ -246,6 +250,8 @@ impl<E> Doubt<E> {
             doubting: 0,
             pump: false,
             causes: BTreeMap::new(),
+            settled: BTreeMap::new(),
+            repair_times: Times::default(),
             mechanisms: Mechanisms::default(),
         }
     }
@@ -349,6 +355,24 @@ impl<E> Doubt<E> {
     #[must_use]
     pub const fn causes(&self) -> &BTreeMap<Cause, u64> {
         &self.causes
+    }
+
+    /// How many doubts of rooms were ended by repairs, by what had begun them.
+    #[must_use]
+    pub const fn settled(&self) -> &BTreeMap<Cause, u64> {
+        &self.settled
+    }
+
+    /// For how long rooms lacked a repair until one had read everything.
+    #[must_use]
+    pub const fn repair_times(&self) -> &Times {
+        &self.repair_times
+    }
+
+    /// How far our wall clock is before the cluster's time, in milliseconds; less than 0 is behind it.
+    #[must_use]
+    pub fn clock_offset(&self, now: Now) -> i64 {
+        self.clocks.offset(now)
     }
 
     /// Publishers that are in doubt now.

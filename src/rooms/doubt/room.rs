@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::seen::Seen;
-use super::{Mechanisms, Now};
+use super::{Cause, Mechanisms, Now};
 use crate::limits;
 use crate::model::{EventId, Timestamp};
 
@@ -27,6 +27,8 @@ pub(super) struct Room {
     floor: Option<Timestamp>,
     /// Since when it is owed without a repair that began later having succeeded.
     owed_since: Duration,
+    /// What began the doubt.
+    cause: Option<Cause>,
     due: Option<Duration>,
     running: Option<Running>,
     held: bool,
@@ -41,6 +43,7 @@ impl Room {
             covered: at,
             floor: None,
             owed_since: now.elapsed,
+            cause: None,
             due: None,
             running: None,
             held: false,
@@ -63,11 +66,12 @@ impl Room {
     }
 
     /// Something after `mark` may be missing: a repair is owed, at once.
-    pub(super) fn doubt(&mut self, mark: Timestamp, now: Now) {
+    pub(super) fn doubt(&mut self, mark: Timestamp, cause: Cause, now: Now) {
         let floor = mark.max(self.covered);
         if self.floor.is_none() {
             self.owed_since = now.elapsed;
         }
+        self.cause.get_or_insert(cause);
         self.floor = Some(self.floor.map_or(floor, |before| before.min(floor)));
         self.request(now);
     }
@@ -106,6 +110,17 @@ impl Room {
             Duration::ZERO
         };
         Some(EventId::floor_of(floor.minus(span)))
+    }
+
+    /// For how long it has lacked a repair, while one that it is owed is under way.
+    pub(super) fn lacking(&self, now: Now) -> Option<Duration> {
+        let owed = self.floor.is_some() && self.running.is_some();
+        owed.then(|| now.elapsed.saturating_sub(self.owed_since))
+    }
+
+    /// What had begun the doubt, once it is over.
+    pub(super) fn settled(&mut self) -> Option<Cause> {
+        self.cause.take_if(|_| self.floor.is_none())
     }
 
     /// A repair has returned. `lasting`: something is still in doubt. Answers whether the room is held no longer.

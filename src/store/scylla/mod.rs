@@ -118,6 +118,12 @@ impl ScyllaStore {
         &self.cql.counters
     }
 
+    /// Each statement's name, how often it was run, and how long that took in all.
+    #[must_use]
+    pub fn ran(&self) -> Vec<(&'static str, u64, Duration)> {
+        self.cql.statements.ran()
+    }
+
     /// Lets somebody hear how long each statement takes, for metrics.
     pub fn on_latency(&self, hook: LatencyHook) {
         self.cql.on_latency(hook);

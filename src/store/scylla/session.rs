@@ -29,6 +29,7 @@ use super::options::ScyllaOptions;
 use super::statements::Statements;
 use crate::limits;
 use crate::store::{Error, Result};
+use crate::telemetry::traces::{self, Span};
 
 tokio::task_local! {
     /// Whether an attempt of the statement that this task runs may have been applied although it failed.
@@ -50,6 +51,8 @@ pub struct Counters {
     pub failures: AtomicU64,
     /// Messages and changes that were written late.
     pub late: AtomicU64,
+    /// Buckets that reads of messages have looked into.
+    pub walked: AtomicU64,
     /// Buckets that this process began.
     pub rolls: AtomicU64,
 }
@@ -74,6 +77,27 @@ pub type LatencyHook = Arc<dyn Fn(StatementKind, Duration) + Send + Sync>;
 pub(super) struct Prepared {
     pub(super) statement: PreparedStatement,
     pub(super) kind: StatementKind,
+    name: &'static str,
+    runs: AtomicU64,
+    micros: AtomicU64,
+}
+
+impl Prepared {
+    pub(super) const fn new(statement: PreparedStatement, name: &'static str, kind: StatementKind) -> Self {
+        Self {
+            statement,
+            kind,
+            name,
+            runs: AtomicU64::new(0),
+            micros: AtomicU64::new(0),
+        }
+    }
+
+    /// Its name, how often it was run, and how long that took in all.
+    pub(super) fn ran(&self) -> (&'static str, u64, Duration) {
+        let took = Duration::from_micros(self.micros.load(Ordering::Relaxed));
+        (self.name, self.runs.load(Ordering::Relaxed), took)
+    }
 }
 
 /// The session, with the statements prepared on it.
@@ -180,12 +204,19 @@ impl Cql {
         Ok(under_way)
     }
 
-    fn done<T>(&self, kind: StatementKind, since: Instant, result: &Result<T>) {
+    fn done<T>(&self, prepared: &Prepared, since: Instant, span: Option<Span>, result: &Result<T>) {
+        if let Some(mut span) = span {
+            span.failed_if(result.is_err());
+        }
         if result.is_err() {
             self.counters.failures.fetch_add(1, Ordering::Relaxed);
         }
+        let took = since.elapsed();
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        prepared.runs.fetch_add(1, Ordering::Relaxed);
+        prepared.micros.fetch_add(micros, Ordering::Relaxed);
         if let Some(hook) = &*self.latency.read() {
-            hook(kind, since.elapsed());
+            hook(prepared.kind, took);
         }
     }
 
@@ -196,8 +227,9 @@ impl Cql {
     {
         let _under_way = self.begin(prepared.kind)?;
         let since = Instant::now();
+        let span = traces::child(prepared.name);
         let found = self.read(prepared, values).await;
-        self.done(prepared.kind, since, &found);
+        self.done(prepared, since, span, &found);
         found
     }
 
@@ -249,12 +281,13 @@ impl Cql {
     async fn apply(&self, prepared: &Prepared, values: impl SerializeRow) -> Result<QueryResult> {
         let _under_way = self.begin(prepared.kind)?;
         let since = Instant::now();
+        let span = traces::child(prepared.name);
         let run = async {
             let result = self.session.execute_unpaged(&prepared.statement, values).await;
             result.map_err(|error| write_error(&error, IN_DOUBT.with(Cell::get)))
         };
         let result = IN_DOUBT.scope(Cell::new(false), run).await;
-        self.done(prepared.kind, since, &result);
+        self.done(prepared, since, span, &result);
         result
     }
 }

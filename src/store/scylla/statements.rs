@@ -1,6 +1,8 @@
 //! Every statement of the store, prepared once. All keys of partitions are bind markers, so that the driver knows which
 //! node has the row. Statements name their columns, so a later schema with further columns changes nothing here.
 
+use std::time::Duration;
+
 use scylla::client::session::Session;
 use scylla::statement::Statement;
 
@@ -19,14 +21,19 @@ macro_rules! statements {
             /// Prepares all of them on a session that uses the keyspace.
             pub(super) async fn prepare(session: &Session) -> Result<Self> {
                 Ok(Self {
-                    $($name: prepare(session, StatementKind::$kind, $cql).await?,)*
+                    $($name: prepare(session, stringify!($name), StatementKind::$kind, $cql).await?,)*
                 })
+            }
+
+            /// Each statement's name, how often it was run, and how long that took in all.
+            pub(super) fn ran(&self) -> Vec<(&'static str, u64, Duration)> {
+                [$(&self.$name),*].into_iter().map(Prepared::ran).collect()
             }
         }
     };
 }
 
-async fn prepare(session: &Session, kind: StatementKind, cql: &str) -> Result<Prepared> {
+async fn prepare(session: &Session, name: &'static str, kind: StatementKind, cql: &str) -> Result<Prepared> {
     let mut statement = Statement::new(cql);
     // A write with an explicit timestamp can be applied twice; a lightweight transaction can't.
     statement.set_is_idempotent(kind != StatementKind::Lwt);
@@ -36,7 +43,7 @@ async fn prepare(session: &Session, kind: StatementKind, cql: &str) -> Result<Pr
             "the CQL server does not take a statement of this version ({error}): {cql}"
         ))
     })?;
-    Ok(Prepared { statement, kind })
+    Ok(Prepared::new(statement, name, kind))
 }
 
 macro_rules! message {

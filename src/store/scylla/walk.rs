@@ -2,6 +2,7 @@
 //! its predecessors, and two rows of one attempt are one message.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
 
 use futures_util::future::try_join_all;
 
@@ -96,6 +97,7 @@ impl ScyllaStore {
                 .map(|bucket| self.range(room, bucket.start, (from, to), direction, wanted));
             let rows: Vec<Message> = try_join_all(looks).await?.into_iter().flatten().collect();
             read += some.len();
+            self.cql.counters.walked.fetch_add(some.len() as u64, Relaxed);
             // After a burst, several buckets in a row may be empty.
             at_once = if rows.is_empty() {
                 (at_once * 2).min(BUCKETS_AT_ONCE)

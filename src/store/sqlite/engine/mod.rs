@@ -46,6 +46,7 @@ pub use error::EngineError;
 pub use open::{Migration, OpenError, Schema};
 
 use crate::limits;
+use crate::telemetry::traces;
 use writer::{Job, Order, Scope, Task};
 
 /// What the engine has done since it was opened. Plain counts, for metrics and for tests that assert how much a thing
@@ -160,6 +161,7 @@ impl Engine {
         T: Send + 'static,
         E: From<EngineError> + Send + 'static,
     {
+        let _span = traces::child("sqlite write");
         let (answer, answered) = oneshot::channel();
         let job: Box<dyn Job> = Box::new(Task::new(weight, scope, work, answer));
         if self.orders.send(Order::Run(job)).await.is_err() {
@@ -195,6 +197,7 @@ impl Engine {
         T: Send + 'static,
         E: From<EngineError> + Send + 'static,
     {
+        let _span = traces::child("sqlite read");
         let Ok(permit) = Arc::clone(&self.readers.permits).acquire_owned().await else {
             return Err(EngineError::closed().into());
         };
