@@ -33,6 +33,9 @@ HELD, OVER = 80, 120
 # The name of a family, as alerts, dashboards and documents write it; one that ends with _ stands for all that begin so.
 FAMILY = re.compile(r"\b(?:natter|process)_[a-z0-9_]+")
 ONE_NODE = 'instance="sampled",job="natter"'
+# What a scrape says of a node that lacks nothing.
+IN_REACH = ("natter_store_up", "natter_redis_up", "natter_channel_layer_up", "natter_delivering")
+LACKING = ("natter_publishers_in_doubt", "natter_rooms_held", "natter_connections_behind")
 SECTIONS = ("**What it means for people.**", "**Look at**", "**Do**")
 
 
@@ -155,8 +158,8 @@ def firing(alert, seconds, yes):
 def well(text):
     """Whether a scrape is of a node that lacks nothing: some tests cause one thing while another is not over yet."""
     _, series = scraped(text)
-    looks = [value for name, value in series.items() if re.match(r"natter_(delivering|\w+_up)\{", name)]
-    return bool(looks) and all(looks)
+    values = {name.split("{", 1)[0]: value for name, value in series.items()}
+    return all(values.get(name) == 1 for name in IN_REACH) and all(values.get(name) == 0 for name in LACKING)
 
 
 def questions(alert, scrapes, resolved):
