@@ -30,8 +30,7 @@ lint:
 	scripts/test fmt clippy web deny
 
 bench: web
-	cargo build --locked --release --bin natter
-	exec target/release/natter bench $(ARGS)
+	scripts/bench $(ARGS)
 
 services:
 	scripts/services start

@@ -58,3 +58,41 @@ async fn joins_of_a_warm_room_read_no_messages_from_the_store() {
     }
     assert_eq!(server.metric(READS).await.to_bits(), before.to_bits());
 }
+
+/// Everybody is cut at once and comes back with a cursor, to a server that remembers nothing: the readers of a room
+/// share one read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_of_resumes_reads_each_room_once() {
+    const READERS: usize = 40;
+    let mut server = Server::start();
+    let ann = server.user("ann").await;
+    let rooms = ["hall", "yard"];
+    let mut cursors = Vec::new();
+    for room in rooms {
+        let mut writer = server.room(room, &ann).await;
+        let mut ids = Vec::new();
+        for n in 0..30 {
+            let ack = writer.say(&format!("message {n}")).await;
+            ids.push(ack["id"].as_str().expect("an id").to_owned());
+        }
+        cursors.push(ids.swap_remove(9));
+    }
+    server.kill();
+    server.start_again();
+    let come_back = |number: usize| {
+        let (server, ann, at) = (&server, &ann, number % rooms.len());
+        let path = format!("/ws/chat/{}/?since={}", rooms[at], cursors[at]);
+        async move {
+            let mut socket = server.socket(&path, ann).await;
+            let frames = socket.all_until("live").await;
+            let told = frames.iter().filter(|frame| frame["type"] == "message").count();
+            assert!((20..=30).contains(&told), "{told} messages to reader {number}");
+        }
+    };
+    futures_util::future::join_all((0..READERS).map(come_back)).await;
+    let reads = server.metric(READS).await;
+    assert!(
+        reads <= 2.0,
+        "{reads} reads of messages for {READERS} readers of two rooms"
+    );
+}

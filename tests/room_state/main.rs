@@ -1,6 +1,7 @@
 //! The live state of a room, driven without sockets: outlets of the test are full, slow or gone whenever a random walk
-//! says so, and what they were handed is compared with a naive model. Allocations in the fan-out loop are counted.
+//! says so, and what they were handed is compared with a naive model.
 
+mod burst;
 mod news;
 mod outlet;
 mod shared;
@@ -9,7 +10,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use allocation_counter::measure;
 use natter::client::FrameReader;
 use natter::limits;
 use natter::model::{Event, EventId, EventKind, Message, RoomId, Timestamp};
@@ -403,47 +403,4 @@ fn a_slow_joiner_keeps_its_place_when_older_events_are_read_from_the_store() {
     world.drain(0);
     let seen = &world.readers[0].1;
     assert_eq!((seen.told.len(), seen.live), (2, true));
-}
-
-/// A room of so many live readers, and a burst for them.
-fn crowd(count: usize) -> u64 {
-    let mut world = World::new(100);
-    world.join(0, false, 50);
-    for n in 0..count {
-        let link = Fake::new(&format!("reader{n}"), false);
-        let plan = world
-            .state
-            .plan(JoinFrom::default(), Timestamp::from_millis(BEGIN), false);
-        let progress = world.state.join(link, text_frame(b"{}"), plan, None, None);
-        assert_eq!(progress, Progress::Live);
-    }
-    let link = Arc::clone(&world.readers[0].0);
-    let id = world.next_id();
-    let message = Message {
-        room: world.room,
-        id,
-        author: link.author.clone(),
-        body: "hi".to_owned(),
-        reply_to: None,
-        mentions: Vec::new(),
-        edited_at: None,
-        deleted_at: None,
-        last_event: None,
-    };
-    let encodings = world.state.encodings();
-    let burst = world.state.committed(vec![stored(link, message)]);
-    assert_eq!(
-        world.state.encodings() - encodings,
-        1,
-        "one encoding for {count} readers"
-    );
-    measure(|| assert_eq!(world.state.deliver(&burst, 0, count + 1), None)).count_total
-}
-
-#[test]
-fn a_delivery_allocates_nothing() {
-    // The first of all clones of a burst's bytes makes them shared, which costs the burst, not the reader.
-    let (few, many) = (crowd(10), crowd(1_000));
-    assert!(few <= 2, "{few} allocations for a burst");
-    assert_eq!(many, few, "allocations for 1,000 readers and for 10");
 }

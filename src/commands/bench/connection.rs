@@ -7,18 +7,18 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use parking_lot::Mutex;
-use serde::Deserialize;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
 use crate::client::{FrameReader, Opcode, Upgraded, mask_frame};
 
-use super::histogram::Histogram;
-use super::plan::{Marks, Plan};
+use super::dialect::Told;
+use super::load::Load;
+use super::pace;
 use super::tally::{Tally, Verdict};
 
 /// Bytes read at once.
@@ -32,65 +32,6 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]);
 }
 
-/// What all connections of a load share.
-#[derive(Debug)]
-pub struct Load {
-    /// The pattern.
-    pub plan: Plan,
-    /// How deliveries are recognised.
-    pub marks: Marks,
-    /// When the first send is meant to go out, once that is known.
-    pub start: Mutex<Option<Instant>>,
-    /// Connections whose room is live.
-    pub live: AtomicU64,
-    /// First deliveries so far, of any time.
-    pub delivered: AtomicU64,
-    /// First deliveries of messages meant to be sent after the warm-up.
-    pub measured: AtomicU64,
-    /// Acks so far.
-    pub acked: AtomicU64,
-    /// Deliveries that the acks so far promise.
-    pub due: AtomicU64,
-    /// Errors so far.
-    pub errors: AtomicU64,
-    /// From the intended send to the delivery.
-    pub latency: Histogram,
-    /// From the intended send to the ack.
-    pub acks: Histogram,
-    /// From the intended to the real send: what the generator itself adds to the others.
-    pub lag: Histogram,
-}
-
-impl Load {
-    /// A load that has not begun.
-    #[must_use]
-    pub fn new(plan: Plan) -> Self {
-        Self {
-            marks: Marks::of(&plan),
-            plan,
-            start: Mutex::new(None),
-            live: AtomicU64::new(0),
-            delivered: AtomicU64::new(0),
-            measured: AtomicU64::new(0),
-            acked: AtomicU64::new(0),
-            due: AtomicU64::new(0),
-            errors: AtomicU64::new(0),
-            latency: Histogram::default(),
-            acks: Histogram::default(),
-            lag: Histogram::default(),
-        }
-    }
-
-    /// How long after its intended time a message is at `now`; `None` during the warm-up.
-    fn since_intended(&self, start: Option<Instant>, sender: usize, seq: u64, now: Instant) -> Option<Duration> {
-        let intended = self.plan.intended(sender, seq);
-        if intended < self.plan.warmup {
-            return None;
-        }
-        Some(now.saturating_duration_since(start? + intended))
-    }
-}
-
 /// The writing side of a connection. The pacing thread and the reading task write in turns.
 #[derive(Debug)]
 pub struct Outgoing {
@@ -101,17 +42,21 @@ pub struct Outgoing {
 impl Outgoing {
     /// Sends a frame now, or as soon as the server takes it; false if too much waits already.
     pub fn send(self: &Arc<Self>, opcode: Opcode, payload: &[u8], runtime: &Handle) -> bool {
-        let frame = mask_frame(opcode, payload, rand::random());
+        self.put(&mask_frame(opcode, payload, rand::random()), runtime)
+    }
+
+    /// The same for finished frames, all or none of them.
+    pub fn put(self: &Arc<Self>, frame: &[u8], runtime: &Handle) -> bool {
         let mut pending = self.pending.lock();
         if !pending.is_empty() {
             let fits = pending.len() + frame.len() <= PENDING_BYTES_MAX;
             if fits {
-                pending.extend_from_slice(&frame);
+                pending.extend_from_slice(frame);
             }
             return fits;
         }
         // A broken connection is found out and counted by its reader.
-        let taken = self.stream.try_write(&frame).unwrap_or(0);
+        let taken = self.stream.try_write(frame).unwrap_or(0);
         if taken < frame.len() {
             pending.extend_from_slice(&frame[taken..]);
             let outgoing = Arc::clone(self);
@@ -161,17 +106,28 @@ impl Connection {
     #[must_use]
     pub fn start(load: Arc<Load>, number: usize, upgraded: Upgraded) -> Self {
         let tally = Arc::new(Mutex::new(Tally::new(&load.plan, number)));
+        Self::go_on(load, number, upgraded, tally)
+    }
+
+    /// The same for one that was here before, with what it has counted.
+    #[must_use]
+    pub fn go_on(load: Arc<Load>, number: usize, upgraded: Upgraded, tally: Arc<Mutex<Tally>>) -> Self {
         let outgoing = Arc::new(Outgoing {
             stream: upgraded.stream,
             pending: Mutex::new(Vec::new()),
         });
+        if let Some(greeting) = load.dialect.greeting() {
+            outgoing.send(Opcode::Text, greeting.as_bytes(), &Handle::current());
+        }
         let reading = Reading {
+            next: load.plan.window as u64,
             load,
             number,
             reader: FrameReader::default(),
             outgoing: Arc::clone(&outgoing),
             tally: Arc::clone(&tally),
             runtime: Handle::current(),
+            is_live: false,
         };
         Self {
             outgoing,
@@ -188,23 +144,18 @@ struct Reading {
     outgoing: Arc<Outgoing>,
     tally: Arc<Mutex<Tally>>,
     runtime: Handle,
-}
-
-/// Frames other than deliveries, as far as a load looks at them.
-#[derive(Deserialize)]
-struct Control<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: std::borrow::Cow<'a, str>,
-    #[serde(rename = "ref")]
-    reference: Option<u64>,
-    #[serde(borrow)]
-    code: Option<std::borrow::Cow<'a, str>>,
+    is_live: bool,
+    /// Where answers set the pace: the number of the next send.
+    next: u64,
 }
 
 impl Reading {
     async fn run(mut self, rest: Vec<u8>) {
         let mut closed = self.take(&rest);
         while closed.is_none() {
+            if self.is_live && !self.load.plan.reads(self.number) {
+                return std::future::pending().await;
+            }
             if poll_fn(|context| self.outgoing.stream.poll_read_ready(context))
                 .await
                 .is_err()
@@ -243,11 +194,12 @@ impl Reading {
         let start = *self.load.start.lock();
         let mut closed = None;
         let (load, outgoing, runtime, number) = (&*self.load, &self.outgoing, &self.runtime, self.number);
-        let mut tally = self.tally.lock();
-        let (delivered_before, mut measured) = (tally.delivered, 0);
+        let tally = &mut *self.tally.lock();
+        let (delivered_before, mut measured, mut acks) = (tally.delivered, 0, 0);
+        let is_live = &mut self.is_live;
         let fed = self.reader.feed(bytes, |opcode, payload| match opcode {
-            Opcode::Text => match load.marks.read(payload) {
-                Some(message) => {
+            Opcode::Text => load.dialect.read(&load.marks, number, payload, |told| match told {
+                Told::Delivery(message) => {
                     let verdict = tally.deliver(&load.plan, &message);
                     if matches!(verdict, Verdict::Fine | Verdict::WrongOrder | Verdict::Late)
                         && let Some(latency) = load.since_intended(start, message.sender, message.seq, now)
@@ -256,8 +208,15 @@ impl Reading {
                         measured += 1;
                     }
                 }
-                None => control(load, &mut tally, number, payload, start, now),
-            },
+                Told::Ack(seq) => {
+                    acks += 1;
+                    ack(load, tally, number, seq, start, now);
+                }
+                Told::Asked(answer) => {
+                    outgoing.send(Opcode::Text, answer.as_bytes(), runtime);
+                }
+                told => *is_live |= note(load, tally, &told),
+            }),
             Opcode::Ping => {
                 outgoing.send(Opcode::Pong, payload, runtime);
             }
@@ -276,26 +235,32 @@ impl Reading {
             tally.broken += 1;
             return Some(1002);
         }
+        if acks > 0 && load.plan.window > 0 {
+            pace::send_next(load, number, &mut self.next, acks, outgoing, runtime);
+        }
         closed
     }
 }
 
-fn control(load: &Load, tally: &mut Tally, number: usize, payload: &[u8], start: Option<Instant>, now: Instant) {
-    let Ok(frame) = serde_json::from_slice::<Control<'_>>(payload) else {
-        tally.broken += 1;
-        return;
-    };
-    match (&*frame.kind, frame.reference) {
-        ("ack", Some(seq)) => ack(load, tally, number, seq, start, now),
-        ("live", _) => {
+/// Counts what is neither a delivery nor an ack; answers whether the room is live from here on.
+fn note(load: &Load, tally: &mut Tally, told: &Told<'_>) -> bool {
+    match told {
+        Told::Live => {
             load.live.fetch_add(1, Ordering::Relaxed);
+            return true;
         }
-        ("error", _) => {
-            tally.error(frame.code.as_deref().unwrap_or("(none)"));
+        Told::Error(code) => {
+            tally.error(code);
             load.errors.fetch_add(1, Ordering::Relaxed);
         }
-        _ => {}
+        Told::Presence(bytes) => {
+            load.presence_frames.fetch_add(1, Ordering::Relaxed);
+            load.presence_bytes.fetch_add(*bytes as u64, Ordering::Relaxed);
+        }
+        Told::Broken => tally.broken += 1,
+        Told::Delivery(_) | Told::Own | Told::Ack(_) | Told::Asked(_) | Told::Other => {}
     }
+    false
 }
 
 fn ack(load: &Load, tally: &mut Tally, number: usize, seq: u64, start: Option<Instant>, now: Instant) {
@@ -303,7 +268,7 @@ fn ack(load: &Load, tally: &mut Tally, number: usize, seq: u64, start: Option<In
         return;
     }
     load.acked.fetch_add(1, Ordering::Relaxed);
-    let others = load.plan.members(load.plan.room(number)) as u64 - 1;
+    let others = load.plan.readers(load.plan.room(number)) as u64 - 1;
     load.due.fetch_add(others, Ordering::Relaxed);
     if let Some(latency) = load.since_intended(start, number, seq, now) {
         load.acks.record(latency);

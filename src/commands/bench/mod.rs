@@ -6,11 +6,14 @@
 //! server's side.
 
 mod connection;
+mod dialect;
 mod histogram;
+mod load;
 mod open;
 mod pace;
 mod plan;
 mod report;
+mod storm;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -28,7 +31,9 @@ use tokio::runtime::Handle;
 use crate::client::{Opcode, Target};
 use crate::listen;
 use crate::process;
-use connection::{Connection, Load};
+use connection::Connection;
+pub use dialect::Dialect;
+use load::Load;
 use plan::Plan;
 pub use report::{Counts, Report};
 use report::{Readings, Use, per_second};
@@ -41,6 +46,10 @@ pub enum Mode {
     Steady,
     /// Each second's sends at once, at its beginning
     Burst,
+    /// As fast as answers come: each sender keeps --window sends unanswered
+    Saturate,
+    /// Steady; after the warm-up all but the senders are cut off at once and come back with their cursors
+    Storm,
     /// None: what open connections cost
     Idle,
 }
@@ -51,6 +60,12 @@ pub struct Arguments {
     /// The server, as http://HOST:PORT; start it with --limits off
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     pub url: String,
+    /// Where connections that send are opened instead, for the cost of deliveries to another node
+    #[arg(long, value_name = "URL")]
+    pub senders_url: Option<String>,
+    /// The protocol of the server
+    #[arg(long, value_enum, default_value_t = Dialect::Natter)]
+    pub dialect: Dialect,
     /// Users with ready sessions, as `natter seed` writes them; without it a few users are registered
     #[arg(long, value_name = "FILE")]
     pub users_file: Option<PathBuf>,
@@ -72,6 +87,12 @@ pub struct Arguments {
     /// Sends per second, of all senders together
     #[arg(long, value_name = "PER SECOND", default_value_t = 50.0)]
     pub rate: f64,
+    /// Sends that each sender keeps unanswered, in mode saturate
+    #[arg(long, value_name = "COUNT", default_value_t = 32)]
+    pub window: usize,
+    /// Connections that never read what comes; they are the last ones, and are not measured
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    pub never_read: usize,
     /// Seconds to measure
     #[arg(long, value_name = "SECONDS", default_value_t = 10.0)]
     pub duration: f64,
@@ -102,6 +123,10 @@ pub struct Arguments {
 const CONNECTIONS_MAX: usize = 200_000;
 /// The most memory for counting what each connection saw, in bytes.
 const SEEN_BYTES_MAX: u128 = 2 * 1024 * 1024 * 1024;
+/// The most sends that a sender keeps unanswered.
+const WINDOW_MAX: usize = 1_024;
+/// More sends per second than any server is expected to answer.
+const SATURATED_MAX: f64 = 200_000.0;
 /// Files that are needed besides connections.
 const FILES_RESERVED: u64 = 64;
 /// How long memory is left to settle once all connections are open.
@@ -170,16 +195,32 @@ fn plan(arguments: &Arguments) -> anyhow::Result<Plan> {
         senders > 0 || arguments.mode == Mode::Idle,
         "--senders takes at least 1, unless --mode is idle"
     );
+    ensure!(
+        arguments.mode != Mode::Storm || (senders < connections && arguments.dialect == Dialect::Natter),
+        "--mode storm needs connections besides the senders, and a server of Natter"
+    );
+    let readers = connections.saturating_sub(arguments.never_read);
+    ensure!(
+        readers >= senders.max(rooms),
+        "--never-read leaves too few connections: each sender reads, and one in each room"
+    );
+    let window = if arguments.mode == Mode::Saturate {
+        ensure!(
+            (1..=WINDOW_MAX).contains(&arguments.window),
+            "--window takes 1 to {WINDOW_MAX}"
+        );
+        arguments.window
+    } else {
+        0
+    };
+    let until = arguments.duration + arguments.warmup;
+    let rate = if window > 0 { SATURATED_MAX } else { arguments.rate };
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "bounded above, and not negative"
     )]
-    let sends = if senders == 0 {
-        0
-    } else {
-        (arguments.rate * (arguments.duration + arguments.warmup)).ceil() as u64
-    };
+    let sends = if senders == 0 { 0 } else { (rate * until).ceil() as u64 };
     let plan = Plan {
         connections,
         rooms,
@@ -187,11 +228,14 @@ fn plan(arguments: &Arguments) -> anyhow::Result<Plan> {
         rate: arguments.rate,
         burst: arguments.mode == Mode::Burst,
         sends,
+        window,
+        until: Duration::from_secs_f64(until),
+        never_read: arguments.never_read,
         warmup: Duration::from_secs_f64(arguments.warmup),
         size: arguments.size,
         run: rand::random(),
     };
-    let seen = connections as u128 * (senders.div_ceil(rooms) * plan.sends_each()) as u128 / 8;
+    let seen = connections as u128 * senders.div_ceil(rooms) as u128 * plan.sends_each() as u128 / 8;
     ensure!(
         seen <= SEEN_BYTES_MAX,
         "counting this would take {} MiB: take a shorter --duration",
@@ -230,7 +274,11 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
         );
     }
     let target = Target::resolve(&arguments.url).await?;
-    let load = Arc::new(Load::new(plan));
+    let of_senders = match &arguments.senders_url {
+        Some(url) => Target::resolve(url).await?,
+        None => target.clone(),
+    };
+    let load = Arc::new(Load::new(plan, arguments.dialect, &arguments.room_prefix));
     let mut usages = Usages {
         server: arguments.server_pid,
         of_server: Readings::default(),
@@ -238,7 +286,9 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
     };
     let cookies = open::cookies(&target, arguments, &load.plan).await?;
     usages.read(|readings| &mut readings.before);
-    let connections = open::all(&target, arguments, &load, &cookies).await?;
+    let opening = Instant::now();
+    let mut connections = open::all(&target, &of_senders, &load, &cookies).await?;
+    let open_seconds = opening.elapsed().as_secs_f64();
     tokio::time::sleep(SETTLING).await;
     usages.read(|readings| &mut readings.connected);
 
@@ -247,15 +297,27 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
     let pacing = pace::start(&load, &connections, start, arguments.nonces)?;
     tokio::time::sleep_until((start + load.plan.warmup).into()).await;
     usages.read(|readings| &mut readings.begin);
+    let delivered_before = load.delivered.load(Ordering::Relaxed);
     let begin = Instant::now();
     let end = begin + Duration::from_secs_f64(arguments.duration);
+    let storm = if arguments.mode == Mode::Storm {
+        Some(storm::run(&target, &load, &cookies, &mut connections).await?)
+    } else {
+        None
+    };
     tokio::time::sleep_until(end.into()).await;
     let paced = tokio::task::spawn_blocking(move || pacing.join()).await?;
-    let (sent, unsent) = paced.map_err(|_| anyhow::anyhow!("the pacing thread has failed"))?;
-    let last = drain(&load, sent, Duration::from_secs_f64(arguments.patience)).await;
+    paced.map_err(|_| anyhow::anyhow!("the pacing thread has failed"))?;
+    let last = drain(&load, Duration::from_secs_f64(arguments.patience)).await;
     usages.read(|readings| &mut readings.end);
+    // Processor time is shared by all that came in its time, whenever that was sent.
+    let came = load.delivered.load(Ordering::Relaxed) - delivered_before;
 
-    let counts = count(&load.plan, &connections, sent, unsent);
+    let mut counts = count(&load, &connections);
+    if storm.is_some() {
+        // Whoever resumes without a digest is told the span before the cursor again.
+        counts.replayed = std::mem::take(&mut counts.duplicates);
+    }
     for connection in &connections {
         connection
             .outgoing
@@ -263,14 +325,17 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
     }
     let time = last.max(end).duration_since(begin);
     let measured = load.measured.load(Ordering::Relaxed);
-    let used = |readings| Use::between(readings, load.plan.connections, measured, time.as_secs_f64());
+    let used = |readings| Use::between(readings, load.plan.connections, came, time.as_secs_f64());
     Ok(Report {
         natter: env!("CARGO_PKG_VERSION"),
         mode: match arguments.mode {
             Mode::Steady => "steady",
             Mode::Burst => "burst",
+            Mode::Saturate => "saturate",
+            Mode::Storm => "storm",
             Mode::Idle => "idle",
         },
+        open_seconds,
         connections: load.plan.connections,
         rooms: load.plan.rooms,
         senders: load.plan.senders,
@@ -283,6 +348,9 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
         delivery_ms: load.latency.summary(),
         ack_ms: load.acks.summary(),
         generator_lag_ms: load.lag.summary(),
+        presence_frames: load.presence_frames.load(Ordering::Relaxed),
+        storm,
+        presence_bytes: load.presence_bytes.load(Ordering::Relaxed),
         server: used(&usages.of_server),
         generator: used(&usages.of_generator),
     })
@@ -290,14 +358,14 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
 
 /// Waits until every send is answered and nothing has come for the whole patience, or everything has come; answers when
 /// the last thing came.
-async fn drain(load: &Load, sent: u64, patience: Duration) -> Instant {
+async fn drain(load: &Load, patience: Duration) -> Instant {
     let progress = || {
         let of = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
         (of(&load.delivered), of(&load.acked), of(&load.errors))
     };
     let (mut last, mut at) = (progress(), Instant::now());
     loop {
-        let answered = last.1 + last.2 >= sent;
+        let answered = last.1 + last.2 >= load.sent.load(Ordering::Relaxed);
         if answered && last.0 >= load.due.load(Ordering::Relaxed) {
             return at;
         }
@@ -312,26 +380,30 @@ async fn drain(load: &Load, sent: u64, patience: Duration) -> Instant {
     }
 }
 
-fn count(plan: &Plan, connections: &[Connection], sent: u64, unsent: u64) -> Counts {
+fn count(load: &Load, connections: &[Connection]) -> Counts {
+    let plan = &load.plan;
+    let sent = load.sent.load(Ordering::Relaxed);
     let acked: Vec<Seen> = connections[..plan.senders]
         .iter()
         .map(|connection| connection.tally.lock().acked.clone())
         .collect();
     let acked_count = |sender: usize| acked[sender].count();
     let expected = (0..plan.senders)
-        .map(|s| acked_count(s) * (plan.members(plan.room(s)) as u64 - 1))
+        .map(|s| acked_count(s) * (plan.readers(plan.room(s)) as u64 - 1))
         .sum();
     let mut counts = Counts {
         sent,
-        unsent,
+        unsent: load.unsent.load(Ordering::Relaxed),
         acked: (0..plan.senders).map(acked_count).sum(),
         expected,
         ..Counts::default()
     };
-    for connection in connections {
+    for (number, connection) in connections.iter().enumerate() {
         let tally = connection.tally.lock();
-        counts.delivered += tally.delivered;
-        counts.lost += tally.lost(plan, &acked);
+        if plan.reads(number) {
+            counts.delivered += tally.delivered;
+            counts.lost += tally.lost(plan, &acked);
+        }
         counts.duplicates += tally.duplicates;
         counts.wrong_order += tally.wrong_order;
         counts.late += tally.late;

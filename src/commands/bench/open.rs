@@ -8,15 +8,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use crate::client::{PATIENCE, Target};
+use crate::client::{PATIENCE, Target, Upgraded};
 use crate::commands::seed;
 
-use super::connection::{Connection, Load};
+use super::connection::Connection;
+use super::load::Load;
 use super::plan::Plan;
 use super::{Arguments, LOOK};
 
 /// Handshakes under way at once.
-const HANDSHAKES_AT_ONCE: usize = 64;
+pub(super) const HANDSHAKES_AT_ONCE: usize = 64;
 /// Users that are registered where no file gives any: each costs the server a password's hash.
 const REGISTERED_MAX: usize = 10;
 /// Connections from one address of this machine; each has some 28,000 ports.
@@ -24,6 +25,9 @@ const PER_ADDRESS: usize = 20_000;
 
 /// The cookies that the connections use in turn.
 pub(super) async fn cookies(target: &Target, arguments: &Arguments, plan: &Plan) -> anyhow::Result<Vec<String>> {
+    if !arguments.dialect.has_users() {
+        return Ok(vec!["none=none".to_owned()]);
+    }
     if let Some(path) = &arguments.users_file {
         let users = seed::read_users(path, plan.connections)?;
         ensure!(!users.is_empty(), "{} holds no users", path.display());
@@ -44,16 +48,14 @@ pub(super) async fn cookies(target: &Target, arguments: &Arguments, plan: &Plan)
 /// Opens all connections and waits until each has its room.
 pub(super) async fn all(
     target: &Target,
-    arguments: &Arguments,
+    of_senders: &Target,
     load: &Arc<Load>,
     cookies: &[String],
 ) -> anyhow::Result<Vec<Connection>> {
     let plan = &load.plan;
-    let several = plan.connections > PER_ADDRESS && target.is_loopback();
     let open = |number: usize| async move {
-        let path = format!("/ws/chat/{}{}/?latest=0", arguments.room_prefix, plan.room(number));
-        let from = several.then(|| source(number));
-        let upgraded = target.upgrade(&path, &cookies[number % cookies.len()], from).await;
+        let target = if number < plan.senders { of_senders } else { target };
+        let upgraded = upgrade(target, load, cookies, number, None).await;
         let upgraded = upgraded.with_context(|| format!("connection {number} can't be opened"))?;
         anyhow::Ok(Connection::start(Arc::clone(load), number, upgraded))
     };
@@ -72,12 +74,31 @@ pub(super) async fn all(
     Ok(connections)
 }
 
+/// Opens one socket; `since` is the cursor to resume from.
+pub(super) async fn upgrade(
+    target: &Target,
+    load: &Load,
+    cookies: &[String],
+    number: usize,
+    since: Option<&str>,
+) -> crate::client::Result<Upgraded> {
+    let several = load.plan.connections > PER_ADDRESS && target.is_loopback();
+    let mut path = load.dialect.path(&load.room_name(load.plan.room(number)));
+    if let Some(since) = since {
+        path.push_str("&since=");
+        path.push_str(since);
+    }
+    let from = several.then(|| source(number));
+    target.upgrade(&path, &cookies[number % cookies.len()], from).await
+}
+
 fn source(number: usize) -> SocketAddr {
     let last = u8::try_from(1 + number / PER_ADDRESS).unwrap_or(u8::MAX);
     SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), 0))
 }
 
-async fn live(load: &Load, connections: &[Connection]) -> anyhow::Result<()> {
+/// Waits until these connections have their rooms.
+pub(super) async fn live(load: &Load, connections: &[Connection]) -> anyhow::Result<()> {
     let (mut known, mut at) = (0, Instant::now());
     loop {
         let live = load.live.load(Ordering::Relaxed);

@@ -18,8 +18,14 @@ pub struct Plan {
     pub rate: f64,
     /// Whether each second's sends go out at once at its beginning.
     pub burst: bool,
-    /// Sends in all.
+    /// Sends in all; where answers set the pace, more than there can be.
     pub sends: u64,
+    /// Sends that each sender keeps unanswered; 0: the pace does not follow the answers.
+    pub window: usize,
+    /// How long sends are made.
+    pub until: Duration,
+    /// Connections that never read: the last ones.
+    pub never_read: usize,
     /// From when on times are counted.
     pub warmup: Duration,
     /// Characters in each message.
@@ -39,6 +45,20 @@ impl Plan {
     #[must_use]
     pub const fn members(&self, room: usize) -> usize {
         (self.connections - room).div_ceil(self.rooms)
+    }
+
+    /// How many connections of a room read.
+    #[must_use]
+    pub const fn readers(&self, room: usize) -> usize {
+        (self.connections - self.never_read)
+            .saturating_sub(room)
+            .div_ceil(self.rooms)
+    }
+
+    /// Whether a connection reads what comes.
+    #[must_use]
+    pub const fn reads(&self, connection: usize) -> bool {
+        connection < self.connections - self.never_read
     }
 
     /// How many senders a room has.
@@ -95,7 +115,7 @@ pub struct Delivered {
     pub sender: usize,
     /// Which of the sender's messages it is.
     pub seq: u64,
-    /// Its id, as its 36 characters: they sort as ids do.
+    /// Its id, as its 36 characters: they sort as ids do. All zero where messages have none.
     pub id: [u8; 36],
     /// Whether it says that it belongs to an earlier place.
     pub late: bool,
@@ -116,13 +136,22 @@ impl Marks {
     /// What a frame tells if it delivers a message of this run. No text of such a message holds a quote, so whatever is
     /// found is a field.
     #[must_use]
-    pub fn read(&self, frame: &[u8]) -> Option<Delivered> {
+    pub fn read(&self, frame: &[u8], has_id: bool) -> Option<Delivered> {
         let mark = self.mark.find(frame)? + self.mark.needle().len();
         let (sender, rest) = number(&frame[mark..])?;
         let (seq, _) = number(rest.strip_prefix(b":")?)?;
+        let sender = usize::try_from(sender).ok()?;
+        if !has_id {
+            return Some(Delivered {
+                sender,
+                seq,
+                id: [0; 36],
+                late: false,
+            });
+        }
         let id = self.id.find(frame)? + self.id.needle().len();
         Some(Delivered {
-            sender: usize::try_from(sender).ok()?,
+            sender,
             seq,
             id: frame.get(id..id + 36)?.try_into().ok()?,
             late: self.late.find(frame).is_some(),
@@ -138,29 +167,42 @@ fn number(text: &[u8]) -> Option<(u64, &[u8])> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn plan() -> Plan {
-        Plan {
+impl Plan {
+    /// Ten connections, four of them senders, in three rooms.
+    pub fn example() -> Self {
+        Self {
             connections: 10,
             rooms: 3,
             senders: 4,
             rate: 8.0,
             burst: false,
             sends: 10,
+            window: 0,
+            until: Duration::from_secs(2),
+            never_read: 0,
             warmup: Duration::ZERO,
             size: 40,
             run: 0xbeef,
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn everybody_is_in_one_room_and_every_send_has_its_time() {
-        let plan = plan();
+        let plan = Plan::example();
         assert_eq!((0..3).map(|room| plan.members(room)).collect::<Vec<_>>(), [4, 3, 3]);
         assert_eq!((0..3).map(|room| plan.senders_in(room)).collect::<Vec<_>>(), [2, 1, 1]);
         assert_eq!(plan.sends_each(), 3);
+        let slow = Plan {
+            never_read: 4,
+            ..plan.clone()
+        };
+        assert_eq!((0..3).map(|room| slow.readers(room)).collect::<Vec<_>>(), [2, 2, 2]);
+        assert!(slow.reads(5) && !slow.reads(6));
         for number in 0..10 {
             let (sender, seq) = plan.sender_of(number);
             assert_eq!(plan.intended(sender, seq), Duration::from_millis(125 * number));
@@ -172,7 +214,7 @@ mod tests {
 
     #[test]
     fn marks_are_found_and_only_in_this_run() {
-        let plan = plan();
+        let plan = Plan::example();
         let id = "0190163d-8694-739b-aea5-966c26f8ad91";
         let frame = |text: &str| {
             format!(
@@ -182,15 +224,15 @@ mod tests {
         let marks = Marks::of(&plan);
         let text = plan.text(2, 7);
         assert_eq!(text.len(), 40);
-        let found = marks.read(frame(&text).as_bytes()).unwrap();
+        let found = marks.read(frame(&text).as_bytes(), true).unwrap();
         assert_eq!(
             (found.sender, found.seq, &found.id[..], found.late),
             (2, 7, id.as_bytes(), false)
         );
         let late = frame(&text).replace("\"type\"", "\"late\":true,\"type\"");
-        assert!(marks.read(late.as_bytes()).unwrap().late);
+        assert!(marks.read(late.as_bytes(), true).unwrap().late);
         let other = Plan { run: 0xbee0, ..plan };
-        assert_eq!(marks.read(frame(&other.text(2, 7)).as_bytes()), None);
-        assert_eq!(marks.read(b"{\"type\":\"ack\"}"), None);
+        assert_eq!(marks.read(frame(&other.text(2, 7)).as_bytes(), true), None);
+        assert_eq!(marks.read(b"{\"type\":\"ack\"}", true), None);
     }
 }

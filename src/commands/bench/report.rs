@@ -7,14 +7,17 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::histogram::Summary;
+use super::storm::Storm;
 
 /// Everything that a load found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
     /// The version of this program.
     pub natter: &'static str,
-    /// `steady`, `burst` or `idle`.
+    /// `steady`, `burst`, `saturate`, `storm` or `idle`.
     pub mode: &'static str,
+    /// Seconds until all connections had their room.
+    pub open_seconds: f64,
     /// WebSockets.
     pub connections: usize,
     /// Rooms.
@@ -39,6 +42,12 @@ pub struct Report {
     pub ack_ms: Option<Summary>,
     /// From the intended to the real send, in milliseconds: what the generator itself adds to the two above.
     pub generator_lag_ms: Option<Summary>,
+    /// What a storm took.
+    pub storm: Option<Storm>,
+    /// Frames of presence, since the first connection and for all of them.
+    pub presence_frames: u64,
+    /// Bytes of those.
+    pub presence_bytes: u64,
     /// The server's use of the machine, if its process is known.
     pub server: Option<Use>,
     /// The generator's own.
@@ -66,6 +75,8 @@ pub struct Counts {
     pub lost: u64,
     /// Further deliveries of the same message to the same connection.
     pub duplicates: u64,
+    /// The same after a storm, where they belong to the protocol.
+    pub replayed: u64,
     /// Deliveries after one with a greater id on the same connection.
     pub wrong_order: u64,
     /// The same, but marked `late` by the server.
@@ -106,7 +117,7 @@ pub struct Use {
     pub cpu_seconds: f64,
     /// Processors in use on average while measured.
     pub processors: f64,
-    /// Processor time per delivery, in microseconds.
+    /// Processor time per delivery that came in that time, in microseconds.
     pub cpu_us_per_delivery: Option<f64>,
     /// Memory in use with all connections open and before the load, in bytes.
     pub resident_bytes: u64,
@@ -176,6 +187,18 @@ impl fmt::Display for Report {
         }
         for (code, count) in &c.closed {
             writeln!(f, "closed       with code {code}: {count}")?;
+        }
+        if let Some(storm) = &self.storm {
+            let Storm {
+                cut,
+                back_seconds,
+                caught_up_seconds,
+            } = storm;
+            let replayed = c.replayed;
+            writeln!(
+                f,
+                "storm        {cut} cut, connected after {back_seconds:.2} s, caught up after {caught_up_seconds:.2} s, {replayed} told again"
+            )?;
         }
         let (seconds, rate) = (self.seconds, self.deliveries_per_second);
         writeln!(f, "throughput   {rate:.0} deliveries/s over {seconds:.1} s")?;

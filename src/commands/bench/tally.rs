@@ -59,6 +59,8 @@ pub struct Tally {
     /// The messages seen of each sender of the room, in the senders' order.
     seen: Vec<Seen>,
     greatest: [u8; 36],
+    /// Where messages have no ids: the next number of each sender.
+    next: Vec<u64>,
     /// Messages delivered for the first time.
     pub delivered: u64,
     /// Further deliveries of the same.
@@ -89,6 +91,7 @@ impl Tally {
             connection,
             seen: vec![Seen::default(); plan.senders_in(plan.room(connection))],
             greatest: [0; 36],
+            next: vec![0; plan.senders_in(plan.room(connection))],
             delivered: 0,
             duplicates: 0,
             wrong_order: 0,
@@ -118,7 +121,12 @@ impl Tally {
             return Verdict::Duplicate;
         }
         self.delivered += 1;
-        if message.id > self.greatest {
+        if message.id == [0; 36] {
+            if message.seq >= self.next[place] {
+                self.next[place] = message.seq + 1;
+                return Verdict::Fine;
+            }
+        } else if message.id > self.greatest {
             self.greatest = message.id;
             return Verdict::Fine;
         }
@@ -128,6 +136,13 @@ impl Tally {
         }
         self.wrong_order += 1;
         Verdict::WrongOrder
+    }
+
+    /// Up to which id it has seen its room.
+    #[must_use]
+    pub fn cursor(&self) -> Option<String> {
+        let text = std::str::from_utf8(&self.greatest).ok()?;
+        (self.greatest != [0; 36]).then(|| text.to_owned())
     }
 
     /// Counts the ack of an own send.
@@ -159,19 +174,13 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn plan() -> Plan {
         Plan {
             connections: 6,
             rooms: 2,
-            senders: 4,
-            rate: 1.0,
-            burst: false,
             sends: 400,
-            warmup: Duration::ZERO,
-            size: 1,
-            run: 1,
+            ..Plan::example()
         }
     }
 
@@ -227,6 +236,20 @@ mod tests {
         acked[3].insert(0);
         // Of sender 0 the messages 0, 1 and 3 came; sender 3 is in the other room.
         assert_eq!(tally.lost(&plan, &acked), 67);
+    }
+
+    #[test]
+    fn without_ids_each_senders_own_order_counts() {
+        let plan = plan();
+        let mut tally = Tally::new(&plan, 4);
+        for (sender, seq, expected) in [
+            (0, 0, Verdict::Fine),
+            (0, 2, Verdict::Fine),
+            (2, 0, Verdict::Fine),
+            (0, 1, Verdict::WrongOrder),
+        ] {
+            assert_eq!(tally.deliver(&plan, &message(sender, seq, 0)), expected);
+        }
     }
 
     #[test]

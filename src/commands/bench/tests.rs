@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use super::{Arguments, Mode, Report, measure};
+use super::{Arguments, Dialect, Mode, Report, measure};
 use crate::client::{FrameReader, Opcode};
 use crate::listen::Listener;
 use crate::metrics::Metrics;
@@ -241,6 +241,8 @@ fn server_frame(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
 fn arguments(server: SocketAddr, mode: Mode) -> Arguments {
     Arguments {
         url: format!("http://{server}"),
+        senders_url: None,
+        dialect: Dialect::Natter,
         users_file: None,
         mode,
         connections: 12,
@@ -248,6 +250,8 @@ fn arguments(server: SocketAddr, mode: Mode) -> Arguments {
         room_prefix: "r".to_owned(),
         senders: Some(6),
         rate: 300.0,
+        window: 8,
+        never_read: 0,
         duration: 1.0,
         warmup: 0.5,
         size: 150,
@@ -294,6 +298,26 @@ async fn a_burst_is_clean_too_and_an_idle_load_sends_nothing() {
     let report = clean(Mode::Idle).await;
     assert!(report.counts.is_clean() && report.counts.sent == 0, "{report}");
     assert!(report.delivery_ms.is_none());
+}
+
+#[tokio::test]
+async fn a_load_that_answers_pace_is_clean_and_keeps_its_windows_full() {
+    let report = clean(Mode::Saturate).await;
+    assert!(report.counts.is_clean(), "{report}");
+    // Six senders filled their windows of eight, and went on.
+    assert!(report.counts.sent > 6 * 8, "{report}");
+    assert_eq!(report.counts.expected, report.counts.sent * 5);
+    assert!(report.delivery_ms.is_some() && report.ack_ms.is_some());
+}
+
+#[tokio::test]
+async fn connections_that_never_read_are_not_counted() {
+    let server = start_server().await;
+    let mut arguments = arguments(server, Mode::Steady);
+    arguments.never_read = 2;
+    let report = measure(&arguments).await.unwrap();
+    assert!(report.counts.is_clean(), "{report}");
+    assert_eq!(report.counts.expected, 450 * 4);
 }
 
 #[tokio::test]
@@ -368,6 +392,21 @@ async fn what_does_not_fit_together_is_refused() {
                 ..good.clone()
             },
             "--duration",
+        ),
+        (
+            Arguments {
+                never_read: 7,
+                ..good.clone()
+            },
+            "--never-read",
+        ),
+        (
+            Arguments {
+                window: 0,
+                mode: Mode::Saturate,
+                ..good.clone()
+            },
+            "--window",
         ),
         (
             Arguments {
