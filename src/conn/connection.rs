@@ -62,14 +62,17 @@ impl Connection {
         }
     }
 
-    /// Serves the connection until it ends. `early` is what the client sent before the upgrade was complete.
-    pub(super) async fn run(mut self, first: Option<First>, mut early: Vec<u8>) {
-        Box::pin(self.open(first)).await;
+    /// Says hello, joins the first room, and serves what the client sent before the upgrade was complete.
+    pub(super) async fn begin(&mut self, first: Option<First>, mut early: Vec<u8>) {
+        self.open(first).await;
         if !early.is_empty() {
             let incoming = read::decode(&mut self.decoder, &mut early);
-            drop(early);
-            Box::pin(self.take(incoming)).await;
+            self.take(incoming).await;
         }
+    }
+
+    /// Serves the connection until it ends.
+    pub(super) async fn run(mut self: Box<Self>) {
         loop {
             let link = Arc::clone(&self.link);
             let reading = link.waiting() == 0 && link.may_send() && !self.decoder.is_over();
@@ -84,7 +87,9 @@ impl Connection {
             if link.is_dead() {
                 break;
             }
-            self.drained().await;
+            if link.has_put_off() {
+                Box::pin(self.drained()).await;
+            }
             if readable && reading {
                 let incoming = read::read(&link, &mut self.decoder, now);
                 if !incoming.is_empty() {

@@ -322,6 +322,10 @@ async fn attempt(
     // A room of the same name that was deleted gives way too.
     on.rooms
         .retain(|joined| joined.room.id != room.id && (room.name.is_none() || joined.room.name != room.name));
+    if on.rooms.is_empty() {
+        // Most have one room: no place is kept for more.
+        on.rooms.reserve_exact(1);
+    }
     on.rooms.push(JoinedRoom { room, handle });
     match answer.await {
         Ok(Ok(())) => Ok(()),

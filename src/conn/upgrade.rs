@@ -4,10 +4,12 @@
 //! upgrade too, so that a refusal is an HTTP answer.
 
 use std::any::Any;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
+use fastwebsockets::upgrade::UpgradeFut;
 use http::{HeaderValue, Request, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -138,20 +140,63 @@ pub async fn upgrade(
     if let Some(chosen) = chosen {
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, chosen);
     }
-    let first = opened.map(|opened| First {
-        opened,
-        from: params.from,
-    });
-    tokio::spawn(async move {
-        let Some((stream, early)) = raw_socket(upgraded).await else {
-            return;
-        };
+    let opening = Opening {
+        gate,
+        upgraded,
+        too_old,
+        one_room: target != Target::Rooms,
+        echo: params.echo,
+        first: opened.map(|opened| First {
+            opened,
+            from: params.from,
+        }),
+        who,
+        held,
+    };
+    // What opening needs is boxed and gone once that is done: a task's memory is that of its largest moment, and most
+    // of its life is idle.
+    tokio::spawn(serve(Box::pin(opening.run())));
+    Ok(response)
+}
+
+/// The task of a connection.
+async fn serve<O: Future<Output = Option<Opened>>>(opening: Pin<Box<O>>) {
+    let opened = opening.await;
+    if let Some(Opened { connection, _held }) = opened {
+        connection.run().await;
+    }
+}
+
+/// A connection that has said hello.
+struct Opened {
+    connection: Box<Connection>,
+    /// Held for as long as it is open.
+    _held: Option<Box<dyn Any + Send + Sync>>,
+}
+
+/// What a connection is made of.
+struct Opening {
+    gate: Arc<Gate>,
+    upgraded: UpgradeFut,
+    too_old: bool,
+    one_room: bool,
+    echo: bool,
+    first: Option<First>,
+    who: Who,
+    held: Held,
+}
+
+impl Opening {
+    /// Takes the socket over and brings the connection to where it only waits.
+    async fn run(self) -> Option<Opened> {
+        let Self { gate, who, held, .. } = self;
+        let (stream, early) = raw_socket(self.upgraded).await?;
         let identity = Identity {
             connection: ConnectionId::random(),
             author: author_of(&who.user),
             session: who.session.clone(),
-            one_room: target != Target::Rooms,
-            echo: params.echo,
+            one_room: self.one_room,
+            echo: self.echo,
         };
         let link = Arc::new(Link::new(
             identity,
@@ -160,9 +205,9 @@ pub async fn upgrade(
             gate.registry.seconds(),
             who.expires_at,
         ));
-        if too_old {
+        if self.too_old {
             link.abort(&farewell(CloseCode::ClientTooOld, 0.0));
-            return;
+            return None;
         }
         gate.registry.add(Arc::clone(&link));
         // Registered first, checked second: a log-out between the handshake and here is not missed.
@@ -172,10 +217,13 @@ pub async fn upgrade(
             Err(_) => link.abort(&farewell(CloseCode::GoingAway, 2.0)),
         }
         drop(held.opening);
-        Connection::new(gate, link, who.user).run(first, early).await;
-        drop(held.open);
-    });
-    Ok(response)
+        let mut connection = Box::new(Connection::new(gate, link, who.user));
+        connection.begin(self.first, early).await;
+        Some(Opened {
+            connection,
+            _held: held.open,
+        })
+    }
 }
 
 fn is_handshake<B>(request: &Request<B>) -> bool {
@@ -217,7 +265,7 @@ fn subprotocol<B>(request: &Request<B>) -> (Option<HeaderValue>, bool) {
 }
 
 /// The TCP socket under the upgraded connection, and what the client has sent already.
-async fn raw_socket(upgraded: fastwebsockets::upgrade::UpgradeFut) -> Option<(TcpStream, Vec<u8>)> {
+async fn raw_socket(upgraded: UpgradeFut) -> Option<(TcpStream, Vec<u8>)> {
     let upgraded = match upgraded.await {
         Ok(websocket) => websocket.into_inner().into_inner(),
         Err(error) => {

@@ -169,6 +169,13 @@ impl Link {
         self.outbox.lock().bytes
     }
 
+    /// Whether something was put off until the socket has drained.
+    #[must_use]
+    pub fn has_put_off(&self) -> bool {
+        let outbox = self.outbox.lock();
+        outbox.notices_lost || !outbox.behind.is_empty()
+    }
+
     /// Takes the rooms in which this connection has fallen behind, with the arrival number to go on from.
     #[must_use]
     pub fn take_behind(&self) -> Vec<(RoomId, u64)> {

@@ -51,14 +51,18 @@ type Holder = (u64, ConnectionId);
 /// Somebody's connections; never empty.
 enum Connections {
     One(Holder),
-    Several(HashSet<Holder>),
+    #[expect(
+        clippy::box_collection,
+        reason = "everybody's place in the tables is as large as the largest, and most have one connection"
+    )]
+    Several(Box<HashSet<Holder>>),
 }
 
 impl Connections {
     fn add(&mut self, holder: Holder) {
         match self {
             Self::One(first) if *first == holder => {}
-            Self::One(first) => *self = Self::Several(HashSet::from([*first, holder])),
+            Self::One(first) => *self = Self::Several(Box::new(HashSet::from([*first, holder]))),
             Self::Several(all) => drop(all.insert(holder)),
         }
     }
