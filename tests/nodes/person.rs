@@ -75,11 +75,12 @@ impl Person {
     /// Someone who is registered.
     pub fn new(number: u32, user: User, ground: Arc<Ground>, seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
+        let parts = ground.parts;
         Self {
             number,
             user,
             ground,
-            stays: if ground.parts { random.random_range(10..50) } else { u32::MAX },
+            stays: if parts { random.random_range(10..50) } else { u32::MAX },
             random,
             cursor: None,
             own: Vec::new(),

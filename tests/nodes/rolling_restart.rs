@@ -21,7 +21,11 @@ const SLICES: usize = 4;
 /// How many connections a node lets go of in a second; the same as below.
 const PACE: f64 = 20.0;
 /// A node of a third of the people takes more than three seconds to let go of them.
-const FLAGS: [(&str, &str); 3] = [("--drain-delay", "1s"), ("--drain-window", "10s"), ("--drain-pace", "20")];
+const FLAGS: [(&str, &str); 3] = [
+    ("--drain-delay", "1s"),
+    ("--drain-window", "10s"),
+    ("--drain-pace", "20"),
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_nodes_are_replaced_under_load_and_nobody_misses_anything() {

@@ -60,7 +60,7 @@ impl<E> Doubt<E> {
         let mark = self.last_reading();
         for wrote in &frame.rooms {
             if let Some(room) = self.rooms.get_mut(&wrote.room) {
-                room.doubt(mark, now);
+                room.doubt(mark, Cause::FirstSeen, now);
                 self.pump = true;
             }
         }

@@ -129,10 +129,12 @@ impl Site {
         let hub = Hub::among(store.clone(), presence.clone(), registry, clock.clone(), Some(cluster));
         let directory = Arc::new(Directory::new(Seams {
             store: store.clone(),
+            lease: lease.clone(),
             control_log: Arc::new(LocalControlLog::new()),
             sessions: Arc::new(sessions),
             presence: presence.clone(),
             live: Arc::new(LiveHub(hub.clone())),
+            throttles: Arc::new(crate::throttle::Off),
             clock: clock.clone(),
         }));
         let new = NewUser {
