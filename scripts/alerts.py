@@ -22,7 +22,7 @@ RUNBOOKS = ROOT / "docs" / "runbooks"
 INVENTED = ROOT / "tests" / "alerts"
 # Where the tests write samples, and the variable that tells them so.
 SAMPLES = ROOT / "target" / "alerts"
-VARIABLE = "NATTER_ALERT_SAMPLES"
+VARIABLE = "NATTER_TEST_ALERT_SAMPLES"
 # Alerts that no test causes on real nodes, each with the reason.
 UNCAUSED = INVENTED / "uncaused"
 INTERVAL = 15

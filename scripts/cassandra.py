@@ -60,8 +60,7 @@ commitlog_directory: {folder}/commitlog
 saved_caches_directory: {folder}/caches
 hints_directory: {folder}/hints
 cdc_raw_directory: {folder}/cdc
-commitlog_sync: periodic
-commitlog_sync_period: 10s
+{sync}
 commitlog_segment_size: 5MiB
 commitlog_total_space: 64MiB
 auto_snapshot: false
@@ -76,6 +75,22 @@ file_cache_size: 16MiB
 key_cache_size: 1MiB
 counter_cache_size: 1MiB
 phi_convict_threshold: 6
+"""
+
+# When the commit log reaches the disk: every ten seconds is quicker; at once is for tests that kill the server, since an
+# acknowledged write of the last moment may be lost with a process otherwise.
+EASY = "commitlog_sync: periodic\ncommitlog_sync_period: 10s"
+DURABLE = "commitlog_sync: batch"
+
+# PEM files, so that no keystore is needed.
+ENCRYPTED = """client_encryption_options:
+  enabled: true
+  optional: false
+  require_client_auth: {wanted}
+  ssl_context_factory:
+    class_name: org.apache.cassandra.security.PEMBasedSslContextFactory
+  keystore: {tls}/server.pem
+  truststore: {tls}/ca.pem
 """
 
 EXPORTS = """java.base/jdk.internal.misc java.base/java.lang.ref java.management.rmi/com.sun.jmx.remote.internal.rmi
@@ -127,14 +142,20 @@ def artefacts(log):
     return library
 
 
-def node(folder, library, number, count, ports):
-    """Writes a node's configuration; returns the command that runs it. `ports`: storage, native, one of JMX each."""
+def node(folder, library, number, count, ports, sync=EASY, tls=None):
+    """Writes a node's configuration; returns the command that runs it. `ports`: storage, native, one of JMX each.
+
+    `tls` is a folder with `server.pem`, a key and its certificate, and `ca.pem`; a file `ask` there, and clients have
+    to show a certificate too.
+    """
     folder.mkdir(parents=True)
     storage, native, *jmx = ports
     address = f"127.0.0.{number + 1}"
     config = CONFIG.format(
-        token=TOKENS[count][number], address=address, storage=storage, native=native, folder=folder
+        token=TOKENS[count][number], address=address, storage=storage, native=native, folder=folder, sync=sync
     )
+    if tls is not None:
+        config += ENCRYPTED.format(tls=tls, wanted=str((tls / "ask").exists()).lower())
     (folder / "cassandra.yaml").write_text(config)
     (folder / "logback.xml").write_text(LOGBACK)
     properties = {

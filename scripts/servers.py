@@ -5,6 +5,7 @@ which names the processes and what they are reached by. A process is known by it
 nothing but what a group has started is ever ended by it. A server that the environment names is used as it is.
 """
 
+import functools
 import json
 import os
 import random
@@ -24,10 +25,14 @@ import tools
 RUN = tools.SERVICES / "run"
 NATS, REDIS, CQL = "NATTER_TEST_NATS", "NATTER_TEST_REDIS", "NATTER_TEST_CQL"
 FAKETIME = "NATTER_TEST_FAKETIME"
+# Names the folder of the certificates for `cassandra-tls`.
+TLS = "NATTER_TEST_TLS"
 # Below what the kernel gives to outgoing connections, so that a port stays free while its server is down.
 PORTS = range(20_000, 32_000)
 # How long a server may take until it answers. Generous: compilers run at the same time.
 PATIENCE = 180
+# How long a server may take to end that was asked to.
+GRACE = 20
 
 
 def began(pid):
@@ -75,9 +80,14 @@ def exchange(host, port, *steps):
                     if not more:
                         return None
                     answer += more
-            return answer
+            return answer if steps else b""
     except OSError:
         return None
+
+
+def listens(host, port):
+    """Whether anything takes connections there."""
+    return exchange(host, port) is not None
 
 
 def line(answer):
@@ -129,6 +139,8 @@ class Group:
         self.folder = RUN / name
         self.owner = owner
         self.variables, self.processes, self.containers, self.missing = {}, [], [], {}
+        # By the name of a process: its command, and what tells that it answers.
+        self.commands, self.again = {}, {}
         self.lock = threading.Lock()
         self.stopped = False
 
@@ -170,6 +182,7 @@ class Group:
                     stderr=log,
                     start_new_session=True,
                 )
+            self.commands[name] = command
             self.processes.append({"name": name, "pid": process.pid, "began": began(process.pid)})
             self.save()
         return process
@@ -185,6 +198,32 @@ class Group:
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{name} does not answer after {PATIENCE} s: {self.told(name)}")
             time.sleep(0.05)
+
+    def restart(self, name):
+        """Starts a process that ends or has ended once more, on the same data, and waits until it answers."""
+        last = [one for one in self.processes if one["name"] == name][-1]
+        deadline = time.monotonic() + GRACE
+        while began(last["pid"]) == last["began"]:
+            if time.monotonic() > deadline:
+                # It was asked to end and does not: whoever runs servers kills it then.
+                os.kill(last["pid"], signal.SIGKILL)
+            time.sleep(0.05)
+        process = self.launch(name, self.commands[name])
+        self.ready(name, process, self.again[name])
+        return process
+
+    def forget(self, prefix):
+        """Ends processes whose names begin so, as if they had never been."""
+        for one in [one for one in self.processes if one["name"].startswith(prefix)]:
+            if began(one["pid"]) == one["began"]:
+                os.kill(one["pid"], signal.SIGKILL)
+            while began(one["pid"]) == one["began"]:
+                time.sleep(0.02)
+            shutil.rmtree(self.folder / one["name"], ignore_errors=True)
+            (self.folder / f"{one['name']}.log").unlink(missing_ok=True)
+        with self.lock:
+            self.processes = [one for one in self.processes if not one["name"].startswith(prefix)]
+            self.save()
 
     def told(self, name):
         """The end of a server's log."""
@@ -309,33 +348,75 @@ def scylla(group, program, log):
     return f"127.0.0.1:{port}"
 
 
-def cassandra_nodes(group, count, log):
+# What Cassandra says when a port is taken.
+TAKEN = ("already in use", "Failed to bind", "BindException")
+
+
+def cassandra_nodes(group, count, log, **options):
     """Cassandra, one node or three; all addresses, the first one first."""
     library = cassandra.artefacts(log)
+    # It takes its ports seconds after they were found free: somebody else may have been quicker.
+    for attempt in range(3):
+        try:
+            return cassandra_once(group, count, library, **options)
+        except RuntimeError as error:
+            logs = "".join(path.read_text(errors="replace") for path in group.folder.glob("cassandra*.log"))
+            if attempt == 2 or not any(words in logs for words in TAKEN):
+                raise
+            log.write(f"once more, on other ports: {error}\n".encode())
+            group.forget("cassandra")
+    raise AssertionError
+
+
+def cassandra_once(group, count, library, **options):
+    """Starts Cassandra on ports that are free now."""
     hosts = [f"127.0.0.{number + 1}" for number in range(count)]
     ports = free_ports(2 + count, hosts)
     waiting = []
     for number, host in enumerate(hosts):
         name = "cassandra" if count == 1 else f"cassandra{number + 1}"
-        process = group.launch(name, cassandra.node(group.folder / name, library, number, count, ports))
+        process = group.launch(name, cassandra.node(group.folder / name, library, number, count, ports, **options))
         waiting.append((name, process, host))
-        if number == 0:
+        if number == 0 and count > 1:
             # The others find it, so it has to be there first.
             group.ready(name, process, lambda: cql_answers(hosts[0], ports[1]))
     for name, process, host in waiting:
-        group.ready(name, process, lambda host=host: cql_answers(host, ports[1], count - 1))
+        answers = functools.partial(cql_answers, host, ports[1], count - 1)
+        if options.get("tls"):
+            # It listens when it is ready, and what is asked in the clear is not answered.
+            answers = functools.partial(listens, host, ports[1])
+        group.ready(name, process, answers)
+        group.again[name] = answers
     return ",".join(f"{host}:{ports[1]}" for host in hosts)
 
 
+def cassandra1(group, log):
+    """One node of Cassandra that can be killed."""
+    return cassandra_nodes(group, 1, log, sync=cassandra.DURABLE)
+
+
 def cassandra3(group, log):
-    """Three nodes of Cassandra."""
-    return cassandra_nodes(group, 3, log)
+    """Three nodes of Cassandra that can be killed."""
+    return cassandra_nodes(group, 3, log, sync=cassandra.DURABLE)
+
+
+def cassandra_tls(group, log):
+    """One node of Cassandra that speaks TLS, with the files of the folder that the environment names."""
+    return cassandra_nodes(group, 1, log, tls=Path(os.environ[TLS]))
 
 
 # What `start` starts, by the variable that its address goes to.
 DAILY = {NATS: nats, REDIS: redis, CQL: cql, FAKETIME: faketime}
 # What `run` can start besides.
-SETS = {"nats": nats, "nats3": nats3, "redis": redis, "cql": cql, "cassandra3": cassandra3}
+SETS = {
+    "nats": nats,
+    "nats3": nats3,
+    "redis": redis,
+    "cql": cql,
+    "cassandra": cassandra1,
+    "cassandra3": cassandra3,
+    "cassandra-tls": cassandra_tls,
+}
 
 
 def start(group, log):

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
+use redis::InfoDict;
 
 use crate::channel_layer::nats::{ClientCertificate, Login, NatsLayer, NatsOptions};
 use crate::config::{
@@ -165,7 +166,32 @@ pub async fn redis(config: &Config) -> anyhow::Result<Option<RedisLink>> {
         )
     };
     let options = redis_options(address, &config.namespace).with_context(context)?;
-    RedisLink::connect(options).await.map(Some).with_context(context)
+    let link = RedisLink::connect(options).await.with_context(context)?;
+    new_enough(&link).await.with_context(context)?;
+    Ok(Some(link))
+}
+
+/// The least version of Redis that has what the scripts ask of it: `ZADD` with `GT`, and ranges without their ends.
+const REDIS_LEAST: (u32, u32) = (6, 2);
+
+/// Refuses a Redis that is too old to be used. One that does not tell its version is taken as it is.
+async fn new_enough(link: &RedisLink) -> anyhow::Result<()> {
+    // A Cluster answers for each of its nodes, and not every server lets everybody ask.
+    let info = link.repeatable::<InfoDict>(redis::cmd("INFO").arg("server")).await;
+    let Some(version) = info.ok().and_then(|info| info.get::<String>("redis_version")) else {
+        return Ok(());
+    };
+    let mut numbers = version.split('.').map(str::parse::<u32>);
+    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
+        return Ok(());
+    };
+    let (least_major, least_minor) = REDIS_LEAST;
+    if (major, minor) < REDIS_LEAST {
+        bail!(
+            "this is Redis {version}, and {least_major}.{least_minor} is the oldest that has all commands: update it"
+        );
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -214,6 +240,49 @@ mod tests {
         let missing = config(&[("sessions", "redis://r1"), ("redis-password-file", "no-such-file")]);
         let error = redis_of(&missing).unwrap_err().to_string();
         assert!(error.contains("no-such-file, can't be read"), "{error}");
+    }
+
+    /// A server that answers every command as Redis would, and says that it has a version.
+    async fn pretending(version: &'static str) -> std::net::SocketAddr {
+        use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let (read, mut write) = stream.into_split();
+                    let mut lines = BufReader::new(read).lines();
+                    // A command is a line with the number of its parts, each a line after one of its length.
+                    while let Ok(Some(head)) = lines.next_line().await {
+                        let parts: usize = head.trim_start_matches('*').parse().unwrap();
+                        let mut command = Vec::new();
+                        for _ in 0..2 * parts {
+                            command.push(lines.next_line().await.unwrap().unwrap());
+                        }
+                        let info = format!("redis_version:{version}\r\n");
+                        let answer = match command[1].as_str() {
+                            "INFO" => format!("${}\r\n{info}\r\n", info.len()),
+                            _ => "+OK\r\n".to_owned(),
+                        };
+                        write.write_all(answer.as_bytes()).await.unwrap();
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn redis_that_is_too_old_is_refused() {
+        for (version, refused) in [("5.0.14", true), ("6.0.16", true), ("6.2.0", false), ("10.0.1", false)] {
+            let address = format!("redis://{}", pretending(version).await);
+            let link = redis(&config(&[("sessions", &address)])).await;
+            assert_eq!(link.is_err(), refused, "{version}");
+            if let Err(error) = link {
+                let text = format!("{error:#}");
+                assert!(text.contains(&format!("this is Redis {version}, and 6.2 is")), "{text}");
+            }
+        }
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! Requests: one connection each, bounded in time and size.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -59,7 +61,22 @@ impl Target {
         cookie: Option<&str>,
         body: Option<&Value>,
     ) -> Result<Answer> {
-        let stream = self.connect(None).await?;
+        self.request_from(None, method, path, cookie, body).await
+    }
+
+    /// [`Self::request`] from an address of this machine, as [`Self::connect`] takes it.
+    ///
+    /// # Errors
+    /// As for [`Self::request`].
+    pub async fn request_from(
+        &self,
+        from: Option<SocketAddr>,
+        method: Method,
+        path: &str,
+        cookie: Option<&str>,
+        body: Option<&Value>,
+    ) -> Result<Answer> {
+        let stream = self.connect(from).await?;
         tokio::time::timeout(PATIENCE, self.exchange(stream, method, path, cookie, body))
             .await
             .map_err(|_| Error::Silent("waiting for an HTTP answer"))?

@@ -116,6 +116,8 @@ pub struct CqlAddress {
     pub credentials: Credentials,
     /// Whether the connection is encrypted, and with what; given by `cql-ca`.
     pub tls: Option<TlsFiles>,
+    /// The name that the servers' certificates hold; `None` checks them against the servers' addresses.
+    pub tls_name: Option<String>,
     /// The datacenter of this node; `None` takes all servers for near.
     pub datacenter: Option<String>,
     /// Copies of each row when `migrate` makes the keyspace; `None` is 3, or fewer where there are fewer servers.
@@ -208,6 +210,7 @@ pub fn cql(text: &str) -> Result<CqlAddress, Wrong> {
             password_file: None,
         },
         tls: None,
+        tls_name: None,
         datacenter: None,
         replication: None,
     })

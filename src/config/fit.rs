@@ -136,11 +136,12 @@ fn nats(reader: &mut Reader<'_>, layer: &mut ChannelLayerAt) {
     address.tls |= address.files != TlsFiles::default();
 }
 
-const CQL_KEYS: [&str; 6] = [
+const CQL_KEYS: [&str; 7] = [
     "cql-password-file",
     "cql-ca",
     "cql-cert",
     "cql-key",
+    "cql-server-name",
     "cql-datacenter",
     "cql-replication",
 ];
@@ -171,6 +172,13 @@ fn cql(reader: &mut Reader<'_>, store: &mut StoreAt) {
         reader.unfit(
             "cql-cert",
             "needs the authority that the servers are checked with: give --cql-ca as well",
+        );
+    }
+    address.tls_name = reader.option("cql-server-name", value::server_name);
+    if files.ca.is_none() && address.tls_name.is_some() {
+        reader.unfit(
+            "cql-server-name",
+            "is checked in certificates, and there are none without TLS: give --cql-ca as well",
         );
     }
     address.tls = files.ca.is_some().then_some(files);

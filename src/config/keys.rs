@@ -37,7 +37,7 @@ pub const OTHER_VARIABLES: [&str; 4] = [
 ];
 
 /// Every key, in the order in which `check` and the document list them.
-pub const KEYS: [Key; 39] = [
+pub const KEYS: [Key; 40] = [
     Key {
         name: "listen",
         default: "127.0.0.1:8080",
@@ -145,6 +145,12 @@ pub const KEYS: [Key; 39] = [
         default: "",
         value: "FILE",
         help: "The key of cql-cert, as PEM.",
+    },
+    Key {
+        name: "cql-server-name",
+        default: "",
+        value: "NAME",
+        help: "A name that the certificates of all servers hold; without it they are checked against the servers' IP addresses.",
     },
     Key {
         name: "cql-datacenter",

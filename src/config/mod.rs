@@ -63,7 +63,7 @@ pub enum StoreAt {
     /// In a file of this node.
     Sqlite(SqliteFile),
     /// On ScyllaDB or Cassandra.
-    Cql(CqlAddress),
+    Cql(Box<CqlAddress>),
 }
 
 /// What carries events between nodes.

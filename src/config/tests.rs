@@ -224,6 +224,7 @@ fn what_makes_no_cluster_is_refused_with_what_to_do() {
             "and a password in the store's address: keep one",
         ),
         (&[("cql-cert", "a"), ("cql-key", "b")], "give --cql-ca as well"),
+        (&[("cql-server-name", "a")], "give --cql-ca as well"),
         (&[("redis-password-file", "a")], "keep one"),
         (&[("redis-ca", "a")], "write rediss:// in place of redis://"),
         (&[("namespace", "a.b")], "expected 1 to 32 of a-z"),

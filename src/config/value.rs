@@ -77,7 +77,7 @@ pub fn directory(text: &str) -> Result<PathBuf> {
 /// The store's address.
 pub fn store(text: &str) -> Result<StoreAt> {
     match text.split_once("://") {
-        Some(("scylla" | "cassandra", _)) => cluster::cql(text).map(StoreAt::Cql),
+        Some(("scylla" | "cassandra", _)) => cluster::cql(text).map(|address| StoreAt::Cql(Box::new(address))),
         _ => sqlite(text, &["sqlite", "scylla", "cassandra"], "scylla://HOST:PORT/KEYSPACE").map(StoreAt::Sqlite),
     }
 }
@@ -144,6 +144,15 @@ pub fn file(text: &str) -> Result<Option<PathBuf>> {
 pub fn datacenter(text: &str) -> Result<Option<String>> {
     if text.len() > 64 || text.chars().any(char::is_control) {
         return expected("a datacenter's name as the servers have it, at most 64 bytes");
+    }
+    Ok(Some(text.to_owned()).filter(|name| !name.is_empty()))
+}
+
+/// A name that certificates hold, or none.
+pub fn server_name(text: &str) -> Result<Option<String>> {
+    let good = |b: u8| b.is_ascii_alphanumeric() || b"-._:".contains(&b);
+    if text.len() > 253 || !text.bytes().all(good) {
+        return expected("a name that certificates hold, such as db.example.org");
     }
     Ok(Some(text.to_owned()).filter(|name| !name.is_empty()))
 }

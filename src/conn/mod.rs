@@ -6,6 +6,7 @@
 
 mod connection;
 mod enforcer;
+mod failure;
 mod read;
 mod recheck;
 mod requests;

@@ -7,6 +7,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
 use super::connection::{Connection, JoinedRoom};
+use super::failure::Failure;
 use crate::fanout::Outlet;
 use crate::limits;
 use crate::model::{Action, EventId, NewMessage, Nonce, Room, Standing};
@@ -19,41 +20,6 @@ use crate::wire::farewell::farewell;
 use crate::wire::frame::text_frame;
 use crate::wire::inbound::{Command, JoinFrom, Rejected, Request};
 use crate::wire::outbound::{LeftReason, Outbound, Ref, to_json};
-
-/// What an `error` frame says, before it is one.
-struct Failure {
-    code: &'static str,
-    detail: String,
-    retry_after: Option<f64>,
-}
-
-impl Failure {
-    fn new(code: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            code,
-            detail: detail.into(),
-            retry_after: None,
-        }
-    }
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        if let Some(cause) = error.cause() {
-            tracing::warn!(cause, code = error.code(), "a request was not done");
-        }
-        let code = if error.code() == "invalid_request" {
-            "invalid_frame"
-        } else {
-            error.code()
-        };
-        Self {
-            code,
-            detail: error.to_string(),
-            retry_after: error.retry_after(),
-        }
-    }
-}
 
 fn fail(on: &Connection, failure: &Failure, reference: Option<&Ref>, nonce: Option<&Nonce>, room: Option<&str>) {
     let frame = text_frame(&to_json(&Outbound::Error {

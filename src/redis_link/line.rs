@@ -211,7 +211,44 @@ async fn open(options: &RedisOptions, info: redis::ConnectionInfo) -> Result<Mul
         .set_connection_timeout(Some(limits::REDIS_CONNECT))
         .set_response_timeout(None);
     let wire = client.get_multiplexed_async_connection_with_config(&config).await;
-    wire.map_err(|error| classed_connect(&error))
+    wire.map_err(|error| match classed_connect(&error) {
+        Error::Unavailable(why) => Error::Unavailable(format!("{why}{}", advice(options.tls(), &why))),
+        other => other,
+    })
+}
+
+/// What a failed connection most likely means, where encryption has a part in it.
+fn advice(tls: bool, error: &str) -> &'static str {
+    let said = |parts: &[&str]| parts.iter().any(|part| error.contains(part));
+    if !tls {
+        // A server that expects TLS answers a plain request with an alert, and closes.
+        return if said(&[
+            "reset",
+            "end of file",
+            "Broken pipe",
+            "broken pipe",
+            "terminated",
+            "parse",
+        ]) {
+            "; if this port wants TLS, write rediss:// in place of redis://"
+        } else {
+            ""
+        };
+    }
+    if said(&["UnknownIssuer", "BadSignature"]) {
+        "; the server's certificate was not issued by an authority of redis-ca"
+    } else if said(&["NotValidForName", "not valid for name"]) {
+        "; the server's certificate does not hold the name or address in `sessions`"
+    } else if said(&["CertificateRequired", "HandshakeFailure", "BadCertificate"]) {
+        "; the server wants a certificate of this node that it believes: give redis-cert and redis-key"
+    } else if said(&["InvalidContentType", "corrupt message"]) {
+        "; this port does not speak TLS: write redis:// in place of rediss://, or name the port that does"
+    } else if said(&["timed out"]) {
+        // Redis takes a TLS greeting for the beginning of a line, and waits for its end.
+        "; if this port does not speak TLS, write redis:// in place of rediss://"
+    } else {
+        ""
+    }
 }
 
 /// Asks all sentinels at once, and takes the first answer that names a server which says itself that it is a master.

@@ -175,6 +175,11 @@ impl RedisOptions {
         self
     }
 
+    /// Whether it is spoken to with TLS.
+    pub(super) const fn tls(&self) -> bool {
+        self.tls
+    }
+
     /// The certificates as the client takes them; `None` leaves everything to the system.
     pub(super) fn certificates(&self) -> Option<TlsCertificates> {
         let Certificates { authorities, own } = self.certificates.clone();

@@ -10,10 +10,12 @@ mod common;
 mod judge;
 
 mod alerts;
+mod cassandra;
 mod counts;
 mod crowd;
 mod delivery;
 mod elsewhere;
+mod encrypted;
 mod fault;
 mod faults;
 mod ground;

@@ -39,7 +39,7 @@ impl Samples {
 
     /// Scrapes a node that lacks something, but not what these alerts are for.
     pub async fn under_another(server: &Server, alerts: &'static [&'static str]) -> Self {
-        let folder = std::env::var_os("NATTER_ALERT_SAMPLES").map(PathBuf::from);
+        let folder = std::env::var_os("NATTER_TEST_ALERT_SAMPLES").map(PathBuf::from);
         if let Some(folder) = &folder {
             std::fs::create_dir_all(folder).expect("the folder of samples");
         }

@@ -142,6 +142,43 @@ impl Own {
         Self::start(&environment.redis, arguments, port, folder)
     }
 
+    /// Starts a Redis server that speaks TLS alone, with `server.crt`, `server.key` and `ca.pem` of a folder; `None` if
+    /// the program was built without TLS.
+    pub fn redis_with_tls(environment: &Environment, files: &std::path::Path) -> Option<Self> {
+        // One that knows the option ends as well, since it has nothing to listen on.
+        let tried = Command::new(&environment.redis)
+            .args(["--port", "0", "--tls-port", "0"])
+            .output();
+        if String::from_utf8_lossy(&tried.expect("redis-server").stderr).contains("Bad directive") {
+            return None;
+        }
+        let port = free_port();
+        let folder = tempfile::tempdir().expect("a folder");
+        let text = |path: &std::path::Path| path.display().to_string();
+        let mut arguments: Vec<String> = [
+            "--bind",
+            "127.0.0.1",
+            "--port",
+            "0",
+            "--save",
+            "",
+            "--tls-auth-clients",
+            "no",
+        ]
+        .map(str::to_owned)
+        .to_vec();
+        for (flag, value) in [
+            ("--tls-port", port.to_string()),
+            ("--tls-cert-file", text(&files.join("server.crt"))),
+            ("--tls-key-file", text(&files.join("server.key"))),
+            ("--tls-ca-cert-file", text(&files.join("ca.pem"))),
+            ("--dir", text(folder.path())),
+        ] {
+            arguments.extend([flag.to_owned(), value]);
+        }
+        Some(Self::start(&environment.redis, arguments, port, folder))
+    }
+
     fn start(program: &PathBuf, arguments: Vec<String>, port: u16, folder: TempDir) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let child = spawn(program, &arguments, address);

@@ -75,21 +75,29 @@ static KEYSPACE: OnceCell<String> = OnceCell::const_new();
 async fn keyspace(environment: &Environment) -> &'static str {
     let make = async || {
         let name = format!("natter_cluster_{:08x}", rand::random::<u32>());
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_natter"));
-        without_settings(&mut command);
-        command.args(["migrate", "--store", &format!("scylla://{}/{name}", environment.cql)]);
-        let made = tokio::task::spawn_blocking(move || command.output())
-            .await
-            .expect("a task");
-        let made = made.expect("the command runs");
-        assert!(made.status.success(), "{made:?}");
+        migrate(&[("--store", format!("scylla://{}/{name}", environment.cql))]).await;
         name
     };
     KEYSPACE.get_or_init(make).await
 }
 
+/// Makes a keyspace, by the command that operators use.
+pub async fn migrate(flags: &[(&str, String)]) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_natter"));
+    without_settings(&mut command);
+    command.arg("migrate");
+    for (flag, value) in flags {
+        command.args([flag, value.as_str()]);
+    }
+    let made = tokio::task::spawn_blocking(move || command.output())
+        .await
+        .expect("a task");
+    let made = made.expect("the command runs");
+    assert!(made.status.success(), "{made:?}");
+}
+
 /// Takes away what the environment would say to a command.
-fn without_settings(command: &mut std::process::Command) {
+pub fn without_settings(command: &mut std::process::Command) {
     let folder = std::env::temp_dir();
     command.current_dir(folder);
     for (name, _) in std::env::vars_os() {

@@ -4,7 +4,7 @@
 //! once a second which numbers it gave ([`StatusFrame`]). From these, the leases and what the layer reports, the
 //! machine knows when something may be missing, and has the room read again from the store.
 //!
-//! What holds, whatever is lost (the simulation attacks it):
+//! What holds, whatever is lost (the tests with faults attack it):
 //! - An event is delivered once: its id is in the room's seen ids from then on, wherever it came from.
 //! - The events of one publisher in one room are delivered in the order of its numbers: what comes after a hole waits
 //!   until the hole is filled or repaired.

@@ -162,6 +162,7 @@ impl ScyllaStore {
             MaybeUnset::from_option(new.reply_to.map(|id| cql(id.as_bytes()))),
             MaybeUnset::from_option(mentions),
             MaybeUnset::from_option(new.nonce.as_ref().map(Nonce::as_str)),
+            stamp::bound(stamp::FIRST),
         );
         self.cql.write(&self.cql.statements.message_insert, values).await
     }

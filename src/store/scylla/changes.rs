@@ -114,7 +114,7 @@ impl ScyllaStore {
         let (room, message) = (cql(change.room.as_bytes()), cql(change.message.as_bytes()));
         let note = (room, message, cql(id.as_bytes()), start(place), stamp::micros(id));
         let row = (
-            stamp::of_event(id),
+            stamp::bound(stamp::of_event(id)),
             body,
             mentions,
             time(id.timestamp()),
@@ -132,7 +132,7 @@ impl ScyllaStore {
 
     async fn delete(&self, change: &Change, bucket: u64, id: EventId) -> Result<()> {
         let row = (
-            stamp::of_event(id),
+            stamp::bound(stamp::of_event(id)),
             "",
             Vec::<u8>::new(),
             time(id.timestamp()),

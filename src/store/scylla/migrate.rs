@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use scylla::client::session::Session;
-use scylla::errors::ExecutionError;
+use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
 use scylla::statement::Statement;
 use uuid::Uuid;
 
@@ -128,15 +128,28 @@ fn statements(text: &str) -> Vec<String> {
         .collect()
 }
 
-async fn run(session: &Session, file: &'static str, text: &str) -> Result<(), OpenError> {
+pub(super) async fn run(session: &Session, file: &'static str, text: &str) -> Result<(), OpenError> {
     let mut statement = Statement::new(text);
     statement.set_request_timeout(Some(SCHEMA_TIMEOUT));
     let result = session.query_unpaged(statement, ()).await;
+    if matches!(&result, Err(error) if is_there_already(text, error)) {
+        return Ok(());
+    }
     result.map(drop).map_err(|error| OpenError::Statement {
         file,
         why: error.to_string(),
         statement: text.to_owned(),
     })
+}
+
+/// Whether a column was to be added that a run which was cut short has added. ScyllaDB has no `IF NOT EXISTS` for it.
+fn is_there_already(statement: &str, error: &ExecutionError) -> bool {
+    let ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::Invalid, why)) = error else {
+        return false;
+    };
+    let adds = statement.starts_with("ALTER TABLE ") && statement.contains(" ADD ");
+    // Cassandra says the one, ScyllaDB the other.
+    adds && (why.contains("already exists") || why.contains("conflicts with an existing column"))
 }
 
 const OWN: &str = "the schema's own tables";

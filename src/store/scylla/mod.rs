@@ -23,6 +23,7 @@ mod rows;
 mod session;
 mod stamp;
 mod statements;
+mod tls;
 mod totals;
 mod walk;
 

@@ -20,6 +20,8 @@ pub struct ScyllaOptions {
     pub replication: Option<u8>,
     /// Whether the connection is encrypted, and with what.
     pub tls: Option<TlsFiles>,
+    /// The name that the servers' certificates hold; without it they have to hold the servers' addresses.
+    pub tls_name: Option<String>,
 }
 
 /// What is wrong with an address.
@@ -95,6 +97,7 @@ impl ScyllaOptions {
             datacenter: None,
             replication: None,
             tls: None,
+            tls_name: None,
         };
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -130,6 +133,7 @@ impl ScyllaOptions {
             datacenter: address.datacenter.clone(),
             replication: address.replication,
             tls: address.tls.clone(),
+            tls_name: address.tls_name.clone(),
         })
     }
 

@@ -139,15 +139,12 @@ pub(super) async fn connect(options: &ScyllaOptions) -> Result<Session> {
     if let Some((user, password)) = &options.credentials {
         builder = builder.user(user, password);
     }
-    if options.tls.is_some() {
-        return Err(Error::Refused(
-            "this build can't speak TLS to a CQL server: leave tls out of the store's address".into(),
-        ));
-    }
-    builder
-        .build()
-        .await
-        .map_err(|error| Error::Refused(format!("no connection to {options}: {error}")))
+    builder = super::tls::encrypt(builder, options)?;
+    builder.build().await.map_err(|error| {
+        let error = error.to_string();
+        let advice = super::tls::advice(options, &error);
+        Error::Refused(format!("no connection to {options}: {error}{advice}"))
+    })
 }
 
 /// Counts a write as under way for as long as it lives.

@@ -5,12 +5,29 @@
 //! so a stamp must stay below that although it has to hold 12 bits of counter besides the milliseconds. Therefore the
 //! milliseconds of [`of_event`] are counted from [`EPOCH`]; the stamps reach the wall clock's microseconds in 2042.
 
+use scylla::value::MaybeUnset;
+
 use crate::model::{EventId, Timestamp};
 
 /// The timestamp of everything that any later change must win over: the inserts of messages.
 pub(super) const FIRST: i64 = 1;
 /// 2025-01-01T00:00:00Z, before which no message was ever changed.
 const EPOCH: u64 = 1_735_689_600_000;
+
+#[cfg(test)]
+tokio::task_local! {
+    /// Writes of whoever has set this carry no timestamps of ours, so that a test can show what they are for.
+    pub(super) static SWITCHED_OFF: ();
+}
+
+/// A timestamp as a statement takes it. Unset, the server would take the moment of the request.
+pub(super) fn bound(stamp: i64) -> MaybeUnset<i64> {
+    #[cfg(test)]
+    if SWITCHED_OFF.try_with(|()| ()).is_ok() {
+        return MaybeUnset::Unset;
+    }
+    MaybeUnset::Set(stamp)
+}
 
 /// The timestamp of what an event changes: grows with the event's id, as far as milliseconds and counter go. All older
 /// than the epoch share one; between those the greater value wins.

@@ -90,7 +90,7 @@ statements! {
 
     message_insert: Write = "INSERT INTO messages
         (room_id, bucket, id, author_id, author_name, body, reply_to, mentions, nonce)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP 1";
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
     message_restore: Write = "INSERT INTO messages
         (room_id, bucket, id, author_id, author_name, body, reply_to, mentions, nonce, edited_at, deleted_at, last_event)
         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";

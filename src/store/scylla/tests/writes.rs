@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use scylla::value::MaybeUnset;
+
 use super::{Node, TestClock};
 use crate::model::{Change, ChangeKind, EventId, EventKind, Message, NewMessage, SystemTime, WallClock};
 use crate::store::scylla::session::Counters;
-use crate::store::scylla::{BucketLimits, Tuning};
+use crate::store::scylla::{BucketLimits, Tuning, stamp};
 use crate::store::{Appended, Error, MessageStore as _, Range, Store as _};
 
 fn counts(counters: &Counters) -> [u64; 4] {
@@ -164,6 +166,24 @@ async fn a_late_message_is_announced_where_readers_still_find_it() {
     assert_eq!(late.store.counters().late.load(Ordering::Relaxed), 2);
 }
 
+/// The row of a message's first attempt, once more.
+async fn insert_again(node: &Node, said: &Message) {
+    let values = (
+        uuid::Uuid::from_bytes(*said.room.as_bytes()),
+        0_i64,
+        uuid::Uuid::from_bytes(*said.id.as_bytes()),
+        uuid::Uuid::from_bytes(*said.author.id.as_bytes()),
+        "ann",
+        said.body.as_str(),
+        MaybeUnset::<uuid::Uuid>::Unset,
+        MaybeUnset::<Vec<u8>>::Unset,
+        MaybeUnset::<String>::Unset,
+        stamp::bound(stamp::FIRST),
+    );
+    let cql = &node.store.cql;
+    cql.write(&cql.statements.message_insert, &values).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn changes_win_by_their_events_whatever_the_clocks_say() {
     let Some(node) = Node::plain().await else { return };
@@ -182,29 +202,10 @@ async fn changes_win_by_their_events_whatever_the_clocks_say() {
         ("three".into(), "three".into())
     );
     // The first attempt's row arrives once more, late: it takes nothing back.
-    let values = (
-        uuid::Uuid::from_bytes(*said.room.as_bytes()),
-        0_i64,
-        uuid::Uuid::from_bytes(*said.id.as_bytes()),
-        uuid::Uuid::from_bytes(*said.author.id.as_bytes()),
-        "ann",
-        "one",
-        scylla::value::MaybeUnset::<uuid::Uuid>::Unset,
-        scylla::value::MaybeUnset::<Vec<u8>>::Unset,
-        scylla::value::MaybeUnset::<String>::Unset,
-    );
-    node.store
-        .cql
-        .write(&node.store.cql.statements.message_insert, &values)
-        .await
-        .unwrap();
+    insert_again(&node, &said).await;
     assert_eq!(body(&node).await, "three");
     behind.store.change(delete(&said)).await.unwrap();
-    node.store
-        .cql
-        .write(&node.store.cql.statements.message_insert, &values)
-        .await
-        .unwrap();
+    insert_again(&node, &said).await;
     let found = ahead.store.message(said.room, said.id).await.unwrap().unwrap();
     assert!(found.deleted_at.is_some() && found.body.is_empty());
 }
@@ -215,7 +216,7 @@ async fn arrive(node: &Node, said: &Message, edit_first: bool, edit_id: EventId,
     let key = |id: &[u8; 16]| uuid::Uuid::from_bytes(*id);
     let at = |id: EventId| super::super::rows::time(id.timestamp());
     let edit = (
-        super::super::stamp::of_event(edit_id),
+        stamp::bound(stamp::of_event(edit_id)),
         "edited",
         Vec::<u8>::new(),
         at(edit_id),
@@ -225,7 +226,7 @@ async fn arrive(node: &Node, said: &Message, edit_first: bool, edit_id: EventId,
         key(said.id.as_bytes()),
     );
     let delete = (
-        super::super::stamp::of_event(delete_id),
+        stamp::bound(stamp::of_event(delete_id)),
         "",
         Vec::<u8>::new(),
         at(delete_id),
@@ -263,6 +264,40 @@ async fn an_edit_and_a_deletion_end_the_same_in_either_order() {
         }
         assert_eq!(ends, [true, true]);
     }
+}
+
+/// What is wrong after writes arrived in another order than that of their events.
+async fn wrongs(node: &Node) -> Vec<&'static str> {
+    let mut wrongs = Vec::new();
+    let ahead = node.peer(TestClock::at(SystemTime.now().millis() + 2_000)).await;
+    let text = async |said: &Message| node.store.message(said.room, said.id).await.unwrap().unwrap().body;
+    let cause = node.say("one").await;
+    node.store.change(edit(&cause, "two")).await.unwrap();
+    insert_again(node, &cause).await;
+    if text(&cause).await != "two" {
+        wrongs.push("a first attempt that landed again took an edit back");
+    }
+    let late = ahead.say("one").await;
+    let later = |seconds| EventId::floor_of(late.id.timestamp().plus(Duration::from_secs(seconds)));
+    let deleted = arrive(node, &late, false, later(1), later(2)).await;
+    if deleted.last_event != Some(later(2)) {
+        wrongs.push("an edit from before a deletion came after it and is the last event");
+    }
+    wrongs
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_write_timestamps_the_order_of_arrival_would_decide() {
+    let Some(node) = Node::plain().await else { return };
+    assert!(wrongs(&node).await.is_empty());
+    let wrong = stamp::SWITCHED_OFF.scope((), wrongs(&node)).await;
+    assert_eq!(
+        wrong,
+        [
+            "a first attempt that landed again took an edit back",
+            "an edit from before a deletion came after it and is the last event",
+        ]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -55,6 +55,22 @@ describe('joining', () => {
     expect(client.getSnapshot().rooms).toEqual([]);
   });
 
+  it('passes over frames that a later server may send', async () => {
+    const { setup, room, client, socket } = await started();
+    await client.start();
+    await quiet(setup);
+    await client.openRoom('lobby');
+    await quiet(setup);
+    const later = { room: 'lobby', room_id: room.id, id: setup.server.id(), event_id: setup.server.id() };
+    setup.server.push(socket(), { type: 'pinned', ...later, by: 'ann' });
+    setup.server.push(socket(), { type: 'waving' });
+    setup.server.push(socket(), { type: 7 });
+    setup.server.post(room, setup.other, 'still here');
+    await quiet(setup);
+    expect(client.getSnapshot().connection.phase).toBe('live');
+    expect(texts(client.getRoom(room.id))).toEqual(['still here']);
+  });
+
   it('keeps snapshots of rooms that have not changed', async () => {
     const { setup, room, client } = await started();
     const second = setup.server.room('second', setup.me);
