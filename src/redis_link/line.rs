@@ -146,7 +146,8 @@ impl Line {
             return Err(error.clone());
         }
         let attempt = timeout(limits::REDIS_CONNECT, connect(&self.options, self.answer)).await;
-        match attempt.unwrap_or_else(|_| Err(Error::Unavailable("no connection in time".into()))) {
+        let late = || format!("no connection in time{}", advice(self.options.tls(), "timed out"));
+        match attempt.unwrap_or_else(|_| Err(Error::Unavailable(late()))) {
             Ok(wire) => {
                 if self.down.swap(false, Ordering::Relaxed) {
                     tracing::info!("Redis answers again");

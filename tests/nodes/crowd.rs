@@ -264,6 +264,10 @@ impl Crowd {
 
     /// Writes down who a node says is here: everybody, or what it still says after a while.
     async fn look_around(&self, cluster: &Cluster, node: usize) {
+        if !self.ground.parts {
+            // People who share accounts can't be told apart by name.
+            return;
+        }
         let names = self.ground.names.lock().clone();
         let mut everybody: Vec<Client> = names.values().copied().collect();
         everybody.sort_unstable();
