@@ -42,7 +42,14 @@ REFUSED = {
     "a smoke test that can't register": (["config.registration=closed"], "tests.username"),
 }
 # How a value of each type is wrong.
-WRONG_TYPE = {"integer": "many", "string": 7, "boolean": "perhaps", "array": "none", "object": "none"}
+WRONG_TYPE = {
+    "integer": "many",
+    "number": "much",
+    "string": 7,
+    "boolean": "perhaps",
+    "array": "none",
+    "object": "none",
+}
 
 
 def walk(schema, path=()):
