@@ -23,8 +23,6 @@ INVENTED = ROOT / "tests" / "alerts"
 # Where the tests write samples, and the variable that tells them so.
 SAMPLES = ROOT / "target" / "alerts"
 VARIABLE = "NATTER_TEST_ALERT_SAMPLES"
-# Alerts that no test causes on real nodes, each with the reason.
-UNCAUSED = INVENTED / "uncaused"
 INTERVAL = 15
 # How often the rules are looked at on samples, in seconds; the invented series have the ordinary interval.
 LOOK = 60
@@ -194,30 +192,14 @@ def sampled(alert, folder, log):
     return judge(["test", "rules", test], log)
 
 
-def uncaused():
-    """The alerts that are listed as caused by no test."""
-    lines = [line for line in UNCAUSED.read_text().splitlines() if line.strip() and not line.startswith("#")]
-    return {line.partition(":")[0].strip() for line in lines}
-
-
 def on_samples(names, log):
     """Each alert on the samples of real nodes."""
-    results, listed = {}, uncaused()
     with ThreadPoolExecutor(2) as pool:
         judged = dict(zip(names, pool.map(lambda alert: sampled(alert, SAMPLES, log), names), strict=True))
-    for stranger in sorted(listed - set(names)):
-        log.write(f"tests/alerts/uncaused names {stranger}, which is no alert\n".encode())
-        results[f"uncaused {stranger}"] = False
-    for alert in names:
-        held = judged[alert]
-        if held is None and alert in listed:
-            continue
+    for alert, held in judged.items():
         if held is None:
             log.write(f"{alert}: no samples in {SAMPLES}; the step rust writes them\n".encode())
-        elif alert in listed:
-            log.write(f"{alert} is caused after all: take it out of tests/alerts/uncaused\n".encode())
-        results[f"caused {alert}"] = bool(held) and alert not in listed
-    return results
+    return {f"caused {alert}": bool(held) for alert, held in judged.items()}
 
 
 def dashboard_faults(name, text, known):

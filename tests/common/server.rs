@@ -17,6 +17,8 @@ use super::{Open, PASSWORD, Sock, within};
 pub struct Server {
     child: Child,
     folder: TempDir,
+    // What starts it: followed by its folder, the program and its arguments.
+    wrapper: Vec<String>,
     flags: Vec<String>,
     variables: Vec<(String, String)>,
     address: SocketAddr,
@@ -27,8 +29,21 @@ pub struct Server {
 /// A user who is logged in.
 pub type User = Session;
 
-fn launch(folder: &TempDir, flags: &[String], variables: &[(String, String)]) -> (Child, SocketAddr, SocketAddr) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_natter"));
+fn launch(
+    folder: &TempDir,
+    wrapper: &[String],
+    flags: &[String],
+    variables: &[(String, String)],
+) -> (Child, SocketAddr, SocketAddr) {
+    let program = env!("CARGO_BIN_EXE_natter");
+    let mut command = match wrapper {
+        [] => Command::new(program),
+        [first, rest @ ..] => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(folder.path()).arg(program);
+            command
+        }
+    };
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("NATTER_") {
             command.env_remove(name);
@@ -77,12 +92,32 @@ impl Server {
 
     /// Starts a server with these flags and variables.
     pub fn with_variables(flags: &[&str], variables: Vec<(String, String)>) -> Self {
+        Self::wrapped(Vec::new(), flags, variables)
+    }
+
+    /// Starts a server whose data folder is a disk of so many megabytes, which it alone sees and which goes with it;
+    /// `None` where this machine gives nobody a disk of their own.
+    pub fn on_small_disk(megabytes: u32) -> Option<Self> {
+        let kinds: [&[&str]; 2] = [&["--mount"], &["--user", "--map-root-user", "--mount"]];
+        let may = |kind: &&[&str]| {
+            let tried = Command::new("unshare").args(*kind).arg("true").output();
+            tried.is_ok_and(|tried| tried.status.success())
+        };
+        let kind = kinds.into_iter().find(may)?;
+        let mount = format!("mount -t tmpfs -o size={megabytes}m small \"$0\" && exec \"$@\"");
+        let words = ["unshare"].into_iter().chain(kind.iter().copied());
+        let wrapper = words.chain(["sh", "-c", &mount]).map(str::to_owned).collect();
+        Some(Self::wrapped(wrapper, &["--limits", "off"], Vec::new()))
+    }
+
+    fn wrapped(wrapper: Vec<String>, flags: &[&str], variables: Vec<(String, String)>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
-        let (child, address, admin) = launch(&folder, &flags, &variables);
+        let (child, address, admin) = launch(&folder, &wrapper, &flags, &variables);
         Self {
             child,
             folder,
+            wrapper,
             flags,
             variables,
             address,
@@ -99,7 +134,7 @@ impl Server {
 
     /// Starts it again on the same data, at a new address.
     pub fn start_again(&mut self) {
-        (self.child, self.address, self.admin) = launch(&self.folder, &self.flags, &self.variables);
+        (self.child, self.address, self.admin) = launch(&self.folder, &self.wrapper, &self.flags, &self.variables);
     }
 
     /// Asks it to stop in order.

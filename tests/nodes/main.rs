@@ -31,4 +31,5 @@ mod revocation;
 mod rolling_restart;
 mod samples;
 mod servers;
+mod uncommon;
 mod world;

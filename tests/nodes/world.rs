@@ -34,7 +34,8 @@ pub struct Node {
 
 impl Node {
     /// Sets its clock so many seconds off; it notices within a second.
-    pub fn clock_off(&self, seconds: i64) {
+    pub fn clock_off(&self, seconds: impl Into<f64>) {
+        let seconds: f64 = seconds.into();
         let clock = self.clock.as_ref().expect("a clock of its own");
         // Renamed, so that it never reads half of it.
         let part = clock.with_extension("part");
