@@ -51,13 +51,23 @@ def alerts():
     return found
 
 
-def families():
-    """Every metric family, from the table that a Rust test holds to what a server really answers."""
+def listed():
+    """Every metric family with its kind, from the table that a Rust test holds to what a server really answers."""
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE)
-    names = {name for name, _ in rows}
-    return names | {
-        f"{name}_{part}" for name, kind in rows if kind == "histogram" for part in ("bucket", "sum", "count")
-    }
+    return dict(rows)
+
+
+def families():
+    """The names by which they are asked for."""
+    parts = ("bucket", "sum", "count")
+    histograms = [name for name, kind in listed().items() if kind == "histogram"]
+    return set(listed()) | {f"{name}_{part}" for name in histograms for part in parts}
+
+
+def unseen(texts):
+    """The families that none of the dashboards shows."""
+    shown = {re.sub(r"_(bucket|sum|count)$", "", name) for text in texts for name in FAMILY.findall(text)}
+    return sorted(set(listed()) - shown)
 
 
 def unknown(text, known):
@@ -253,6 +263,8 @@ def dashboards(known, log):
         faults = dashboard_faults(name, text, known)
         log.write("".join(f"{fault}\n" for fault in faults).encode())
         results[f"dashboard {name}"] = not faults
+    log.write("".join(f"no dashboard shows {name}\n" for name in unseen(texts.values())).encode())
+    results["every metric is on a dashboard"] = not unseen(texts.values())
     with tempfile.TemporaryDirectory() as folder:
         rules = Path(folder) / "panels.json"
         rules.write_text(expressions(texts))
@@ -301,6 +313,7 @@ def spoilt(names, known, log):
         results["a cause that does not come"] = not judge(["test", "rules", home / "invented.yaml"], log)
     results["an alert without a runbook"] = bool(runbook_faults(names | {"NatterNew"}, texts))
     results["a runbook without a section"] = bool(runbook_faults(names, {**texts, first: f"# {first}\n"}))
+    results["a metric that no dashboard shows"] = bool(unseen([board]))
     results["a family that no server has"] = unknown("rate(natter_conections[5m])", known) == ["natter_conections"]
     for what, old, new in (
         ("without a unit", '"unit"', '"unti"'),
