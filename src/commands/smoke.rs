@@ -8,7 +8,10 @@ use clap::Args;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::client::{Error, Session, Target};
+use crate::client::{Session, Target};
+
+/// The password, where everybody on the machine would see it among the arguments.
+const PASSWORD_VARIABLE: &str = "NATTER_PASSWORD";
 
 /// Which server, and as whom.
 #[derive(Debug, Clone, Args)]
@@ -17,9 +20,9 @@ pub struct Arguments {
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     pub url: String,
     /// Log in as this user instead of registering a new one
-    #[arg(long, value_name = "NAME", requires = "password")]
+    #[arg(long, value_name = "NAME")]
     pub username: Option<String>,
-    /// The user's password
+    /// The user's password; better given as the variable NATTER_PASSWORD, which others do not see
     #[arg(long, value_name = "PASSWORD")]
     pub password: Option<String>,
     /// The room to talk in; without it a new one is made, and stays
@@ -112,12 +115,17 @@ where
     }
 }
 
-async fn log_in(target: &Target, arguments: &Arguments, run: &str) -> Result<Session, Error> {
-    match (&arguments.username, &arguments.password) {
-        (Some(username), Some(password)) => target.log_in(username, password).await,
-        _ => {
+async fn log_in(target: &Target, arguments: &Arguments, run: &str) -> anyhow::Result<Session> {
+    match &arguments.username {
+        Some(username) => {
+            let given = arguments.password.clone();
+            let given = given.or_else(|| std::env::var(PASSWORD_VARIABLE).ok());
+            let password = given.with_context(|| format!("--username needs --password or {PASSWORD_VARIABLE}"))?;
+            Ok(target.log_in(username, &password).await?)
+        }
+        None => {
             let password = format!("{:032x}", rand::random::<u128>());
-            target.register(&format!("smoke-{run}"), &password).await
+            Ok(target.register(&format!("smoke-{run}"), &password).await?)
         }
     }
 }

@@ -27,8 +27,8 @@ pub const PREFIX: &str = "NATTER_";
 /// What the variables of the project's own tests begin with: they name servers for tests, and set nothing here.
 pub const TEST_PREFIX: &str = "NATTER_TEST_";
 
-/// Variables that are understood although they set no key. The last two belong to the project's own tests and example
-/// client, which may start a server or run beside one.
+/// Variables that are understood although they set no key. The last two belong to the project's own tests, to `smoke`
+/// and to the example client, which may start a server or run beside one.
 pub const OTHER_VARIABLES: [&str; 4] = [
     "NATTER_CONFIG",
     "NATTER_SUPERUSER_PASSWORD",
