@@ -13,7 +13,7 @@ import tools
 from tools import ROOT
 
 CHART = ROOT / "helm" / "natter"
-OVERLAYS = ["base", "overlays/production", "overlays/development"]
+OVERLAYS = ["base", "overlays/production", "overlays/gateway", "overlays/development"]
 # The oldest Kubernetes that the chart says it supports, and the newest whose schemas the tool has.
 KUBERNETES = ["1.30", "1.37"]
 OUT = tools.SERVICES / "kube"

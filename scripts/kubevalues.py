@@ -12,7 +12,8 @@ from tools import ROOT
 CHART = ROOT / "helm" / "natter"
 LEAST = CHART / "ci" / "minimal-values.yaml"
 STRANGER = "nobody-knows-this"
-INGRESS = "ingress.enabled=true,ingress.host=chat.example.org"
+HOST = "ingress.enabled=true,ingress.host=chat.example.org"
+PROXIES = "trustedProxies[0]=10.0.0.0/8"
 # Values that don't go together or that only a person would write, each with a part of what the chart says.
 REFUSED = {
     "nothing given": ([], "store, channelLayer and sessions"),
@@ -23,7 +24,12 @@ REFUSED = {
     "a password in plain sight": (["sessions.address=redis://:secret@redis:6379"], "existingSecret"),
     "an address twice": (["store.existingSecret=addresses"], "not both"),
     "an ingress for no host": (["ingress.enabled=true"], "ingress.host"),
-    "an ingress that may not come in": ([INGRESS], "networkPolicy.ingressFrom"),
+    "an ingress that may not come in": ([HOST, PROXIES], "networkPolicy.ingressFrom"),
+    "an ingress whose word is not believed": ([HOST, "networkPolicy.enabled=false"], "trustedProxies"),
+    "a balancer that may not come in": (["service.type=LoadBalancer"], "networkPolicy.ingressFrom"),
+    "a rollout that can't begin": (["rollout.maxUnavailable=0,rollout.maxSurge=0"], "maxSurge"),
+    "a name that is too long": ([f"fullnameOverride={'n' * 53}"], "fullnameOverride"),
+    "a name that Kubernetes has not": (["nameOverride=Natter"], "nameOverride"),
     "a Prometheus that may not come in": (["metrics.serviceMonitor.enabled=true"], "networkPolicy.metricsFrom"),
     "a route without a gateway": (["gateway.enabled=true"], "gateway.parentRefs"),
     "a drain beyond its deadline": (["drain.windowSeconds=55"], "deadlineSeconds"),

@@ -1,14 +1,22 @@
 {{- define "natter.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 52 | trimSuffix "-" -}}
 {{- end -}}
 
+{{/* At most 52 characters: "-operators" is put behind it, and a Service's name may have 63. A release's name that is cut
+keeps a part of its checksum, so that two long ones stay apart. */}}
 {{- define "natter.fullname" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
-{{- else if contains (include "natter.name" .) .Release.Name -}}
-{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name (include "natter.name" .) | trunc 63 | trimSuffix "-" -}}
+{{- $name := .Release.Name -}}
+{{- if not (contains (include "natter.name" .) .Release.Name) -}}
+{{- $name = printf "%s-%s" .Release.Name (include "natter.name" .) -}}
+{{- end -}}
+{{- if gt (len $name) 52 -}}
+{{- printf "%s-%s" ($name | trunc 43 | trimSuffix "-") ($name | sha256sum | trunc 8) -}}
+{{- else -}}
+{{- $name -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -48,7 +56,7 @@ app.kubernetes.io/part-of: natter
 
 {{/* The configuration file: nothing in it is a secret. */}}
 {{- define "natter.config" -}}
-{{- $own := dict "listen" "0.0.0.0:8080" "admin-listen" "0.0.0.0:8081" "data-dir" "/var/lib/natter" "log-format" "json" -}}
+{{- $own := dict "listen" (printf "%s:8080" .Values.listenHost) "admin-listen" (printf "%s:8081" .Values.listenHost) "data-dir" "/var/lib/natter" "log-format" "json" -}}
 {{- $_ := set $own "cql-replication" .Values.migrations.replication -}}
 {{- $_ := set $own "drain-delay" (printf "%ds" (int .Values.drain.delaySeconds)) -}}
 {{- $_ := set $own "drain-pace" (int .Values.drain.pacePerSecond) -}}
@@ -98,6 +106,11 @@ app.kubernetes.io/part-of: natter
   mountPath: /etc/natter/secrets/{{ . }}
   readOnly: true
 {{- end }}
+{{- range .Values.configMapFiles }}
+- name: {{ printf "configmap-%s" . }}
+  mountPath: /etc/natter/configmaps/{{ . }}
+  readOnly: true
+{{- end }}
 {{- end -}}
 
 {{- define "natter.volumes" -}}
@@ -114,13 +127,71 @@ app.kubernetes.io/part-of: natter
   secret:
     secretName: {{ . }}
 {{- end }}
+{{- range .root.Values.configMapFiles }}
+- name: {{ printf "configmap-%s" . }}
+  configMap:
+    name: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* Which versions of the Secrets that are named the nodes were started with. They are asked for in the cluster, so a
+template without one has none. Nothing of what is in them is told. */}}
+{{- define "natter.secretVersions" -}}
+{{- $names := concat (list .Values.store.existingSecret .Values.channelLayer.existingSecret .Values.sessions.existingSecret) .Values.secretFiles -}}
+{{- $versions := list -}}
+{{- range $names | compact | uniq | sortAlpha -}}
+{{- $secret := lookup "v1" "Secret" $.Release.Namespace . -}}
+{{- if $secret -}}
+{{- $versions = append $versions (printf "%s/%s/%s" . $secret.metadata.uid $secret.metadata.resourceVersion) -}}
+{{- end -}}
+{{- end -}}
+{{- if $versions -}}{{- join "," $versions | sha256sum -}}{{- end -}}
+{{- end -}}
+
+{{/* Where pods that run once may go: where the nodes go. */}}
+{{- define "natter.placement" -}}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* What a NetworkPolicy lets out: to where names are looked up, and to servers. */}}
+{{- define "natter.dnsEgress" -}}
+- ports:
+    - { protocol: UDP, port: 53 }
+    - { protocol: TCP, port: 53 }
+  {{- with .Values.networkPolicy.dns.to }}
+  to:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end -}}
+
+{{- define "natter.egress" -}}
+- ports:
+    {{- range .ports }}
+    - { protocol: TCP, port: {{ . }} }
+    {{- end }}
+  {{- with .to }}
+  to:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
 {{- end -}}
 
 {{- define "natter.podSecurityContext" -}}
 runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
+{{- with int64 .Values.podSecurity.userId }}
+runAsUser: {{ . }}
+runAsGroup: {{ . }}
+fsGroup: {{ . }}
+{{- end }}
 seccompProfile:
   type: RuntimeDefault
 {{- end -}}
@@ -158,7 +229,18 @@ capabilities:
 {{- if ge (add .Values.drain.delaySeconds .Values.drain.windowSeconds) (int64 .Values.drain.deadlineSeconds) -}}
 {{- fail (printf "drain: delaySeconds and windowSeconds are %d s together, which leaves nothing of deadlineSeconds (%d s) to end in" (add .Values.drain.delaySeconds .Values.drain.windowSeconds) (int .Values.drain.deadlineSeconds)) -}}
 {{- end -}}
+{{- $proxied := or .Values.ingress.enabled .Values.gateway.enabled -}}
+{{- $throttled := not (has (toString .Values.config.limits) (list "off" "false")) -}}
+{{- if and $proxied $throttled (not .Values.trustedProxies) -}}
+{{- fail "trustedProxies is empty, so everybody behind the ingress or gateway would share the throttles of one address: name its pods' networks" -}}
+{{- end -}}
+{{- if and (has (toString .Values.rollout.maxUnavailable) (list "0" "0%")) (has (toString .Values.rollout.maxSurge) (list "0" "0%")) -}}
+{{- fail "rollout: maxUnavailable and maxSurge are both 0, so no node could ever be replaced" -}}
+{{- end -}}
 {{- if .Values.networkPolicy.enabled -}}
+{{- if and (ne .Values.service.type "ClusterIP") (not .Values.networkPolicy.ingressFrom) -}}
+{{- fail (printf "networkPolicy.ingressFrom is empty, so nobody could come in through the Service of type %s: name the networks that may" .Values.service.type) -}}
+{{- end -}}
 {{- if and (or .Values.ingress.enabled .Values.gateway.enabled) (not .Values.networkPolicy.ingressFrom) -}}
 {{- fail "networkPolicy.ingressFrom is empty, so the ingress or gateway could reach no node: name its pods or namespace" -}}
 {{- end -}}
