@@ -45,6 +45,7 @@ PROGRAMS = {
         "github.com/helm-unittest/helm-unittest/cmd/helm-unittest",
         ("github.com/vmware-labs/yaml-jsonpath v0.3.2 => github.com/helm-unittest/yaml-jsonpath v0.4.0",),
     ),
+    "helm": Source("helm.sh/helm/v4", "helm.sh/helm/v4/cmd/helm"),
     "kwok": Source("sigs.k8s.io/kwok", "sigs.k8s.io/kwok/cmd/kwok"),
     "kwokctl": Source("sigs.k8s.io/kwok", "sigs.k8s.io/kwok/cmd/kwokctl"),
     "etcd": Source("go.etcd.io/etcd/server/v3", "go.etcd.io/etcd/server/v3"),
