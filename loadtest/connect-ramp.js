@@ -1,6 +1,7 @@
 // Shows how fast a server lets people in: connections come at a rate and stay, each in a room, until all are there.
 //
 //   k6 run -e URL=http://127.0.0.1:8080 -e VUS=20 -e SOCKETS=50 -e HOLD=20 loadtest/connect-ramp.js
+import exec from 'k6/execution';
 import { CLEAN, counts, number, openAll, pause, touch } from './lib/chat.js';
 
 const VUS = number('VUS', 10);
@@ -22,7 +23,7 @@ export const options = {
 
 export default async function () {
   touch();
-  await pause(((__VU - 1) / VUS) * RAMP * 1000);
+  await pause(((exec.vu.idInTest - 1) / VUS) * RAMP * 1000);
   const clients = await openAll(SOCKETS, (index) => [`ramp-${index % ROOMS}`]);
   await pause(HOLD * 1000);
   await Promise.all(clients.map((client) => client.close()));

@@ -2,10 +2,11 @@
 //
 //   natter seed --users 100 --rooms 10 --messages 100000 --out users.jsonl
 //   k6 run -e URL=http://127.0.0.1:8080 -e USERS_FILE=users.jsonl -e ROOMS=10 loadtest/history.js
+import exec from 'k6/execution';
 import http from 'k6/http';
 import { check } from 'k6';
 import { Counter, Trend } from 'k6/metrics';
-import { number, person } from './lib/chat.js';
+import { idAt, number, person } from './lib/chat.js';
 
 const ROOMS = number('ROOMS', 1);
 const ROOM_PREFIX = __ENV.ROOM_PREFIX || 'bench-r';
@@ -34,15 +35,9 @@ const wrong = new Counter('natter_pages_wrong');
 const page = new Trend('natter_page_ms', true);
 const people = {};
 
-/** The least message id of a moment: UUID version 7 begins with its milliseconds. */
-function idAt(millis) {
-  const hex = Math.floor(millis).toString(16).padStart(12, '0');
-  return `${hex.slice(0, 8)}-${hex.slice(8)}-7000-8000-000000000000`;
-}
-
 export default function () {
   wrong.add(0);
-  const who = people[__VU] || (people[__VU] = person(__VU - 1));
+  const who = people[__VU] || (people[__VU] = person(exec.vu.idInTest - 1));
   const room = `${ROOM_PREFIX}${Math.floor(Math.random() * ROOMS)}`;
   const before = idAt(Date.now() - Math.random() * DAYS * 24 * 3600 * 1000);
   const answer = http.get(`${who.url}/api/rooms/${room}/messages?limit=${LIMIT}&before=${before}`, {

@@ -6,6 +6,7 @@
 //   toxiproxy-cli create -l 127.0.0.1:9080 -u 127.0.0.1:8080 slow
 //   toxiproxy-cli toxic add -t bandwidth -a rate=2 slow
 //   k6 run -e URL=http://127.0.0.1:8080 -e SLOW_URL=http://127.0.0.1:9080 loadtest/slow-readers.js
+import exec from 'k6/execution';
 import { Trend } from 'k6/metrics';
 import { CLEAN, Client, number, openAll, pause, person, touch } from './lib/chat.js';
 
@@ -44,7 +45,7 @@ export default async function () {
   const clients = await openAll(SOCKETS, () => [ROOM], Quick);
   const slow = [];
   for (let n = 0; n < SLOW; n += 1) {
-    const who = person(VUS * SOCKETS + (__VU - 1) * SLOW + n);
+    const who = person(VUS * SOCKETS + (exec.vu.idInTest - 1) * SLOW + n);
     slow.push(new Client({ ...who, url: SLOW_URL }, [ROOM]));
   }
   await Promise.all(slow.map((client) => client.open()));

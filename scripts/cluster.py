@@ -3,6 +3,7 @@ k6 scripts, each with the thresholds that count (nothing lost, nothing twice, no
 
 import json
 import secrets
+import shutil
 import socket
 import tempfile
 import threading
@@ -85,9 +86,9 @@ class Cluster:
         for process in filter(None, self.nodes):
             tools.stop(process)
 
-    def command(self, *words):
+    def command(self, *words, env=None):
         """Whether a command of the operators ends well."""
-        return tools.run([BINARY, *words], self.log, timeout=120) == 0
+        return tools.run([BINARY, *words], self.log, env, timeout=120) == 0
 
 
 def commands(cluster):
@@ -104,10 +105,17 @@ def commands(cluster):
         results[f"healthcheck of node {node}"] = cluster.command("healthcheck", *address)
         results[f"healthcheck --live of node {node}"] = cluster.command("healthcheck", "--live", *address)
         results[f"smoke of node {node}"] = cluster.command("smoke", "--url", cluster.urls[node])
+    who, secret = ["--username", "operator"], "correct horse"
+    made = cluster.command("createsuperuser", *who, *cluster.shared(), env={"NATTER_SUPERUSER_PASSWORD": secret})
+    results["createsuperuser beside running nodes"] = made
+    for password, right in ((secret, True), ("another horse", False)):
+        # As the chart's test does where nobody may register.
+        held = cluster.command("smoke", "--url", cluster.urls[1], *who, env={"NATTER_PASSWORD": password})
+        results[f"smoke as that user with {'the right' if right else 'a wrong'} password"] = held is right
     return results
 
 
-def k6(cluster, script, options):
+def k6(cluster, script, options, folder=ROOT / "loadtest"):
     """Runs one script; what each threshold and check came to."""
     program = tools.python_tool("k6", log=cluster.log)
     summary = tools.SERVICES / f"k6-{script}.json"
@@ -115,7 +123,7 @@ def k6(cluster, script, options):
     command = [program, "run", "--no-usage-report", "--quiet", "--no-color", "--summary-export", summary]
     for name, value in {"URL": ",".join(cluster.urls), "PREFIX": script, **PATIENT, **options}.items():
         command += ["-e", f"{name}={value}"]
-    command.append(ROOT / "loadtest" / f"{script}.js")
+    command.append(Path(folder) / f"{script}.js")
     code = tools.run(command, cluster.log, {"K6_AUTO_EXTENSION_RESOLUTION": "false"}, timeout=300)
     results = {f"{script} ends well": code == 0}
     if not summary.exists():
@@ -127,8 +135,24 @@ def k6(cluster, script, options):
     for name, one in told["root_group"]["checks"].items():
         results[f"{script}: {name}"] = one["fails"] == 0 and one["passes"] > 0
     if told["metrics"].get("natter_sent", {"count": 0})["count"] > 0:
-        results[f"{script}: messages arrived"] = told["metrics"]["natter_received"]["count"] > 0
+        for what, name in (("messages arrived", "received"), ("they were compared with the history", "verified")):
+            results[f"{script}: {what}"] = told["metrics"][f"natter_{name}"]["count"] > 0
     return results
+
+
+def notices_losses(cluster):
+    """Whether a client that takes none of what comes after a sender's second message is found out by the history."""
+    with tempfile.TemporaryDirectory(prefix="natter-k6-") as folder:
+        copy = shutil.copytree(ROOT / "loadtest", Path(folder) / "loadtest")
+        library = copy / "lib" / "chat.js"
+        text, line = library.read_text(), "    seen.add(frame.id);\n"
+        if text.count(line) != 1:
+            return {"notice the last messages missing": False}
+        library.write_text(text.replace(line, f"    if (Number(n) > 1) return;\n{line}"))
+        options = {"VUS": 2, "SOCKETS": 2, "RATE": 5, "SECONDS": 4, "SETTLE": 1, "ROOM": "spoilt"}
+        found = k6(cluster, "big-room", options, copy)
+    kept = all(held for name, held in found.items() if "lost" not in name and "ends well" not in name)
+    return {"notice the last messages missing": kept and not found.get("big-room: natter_lost count==0", True)}
 
 
 class SlowLine:
@@ -223,7 +247,7 @@ def run(variables, missing, wanted, log):
         return {}, lacking
     cluster = Cluster(variables, log)
     try:
-        results = commands(cluster)
-        return {**results, **scripts(cluster, wanted)}, []
+        results = {**commands(cluster), **scripts(cluster, wanted)}
+        return {**results, **(notices_losses(cluster) if wanted is DAILY else {})}, []
     finally:
         cluster.stop()

@@ -3,6 +3,7 @@
 // Each message carries its sender's mark, a number that grows by one, and the time: so every reader can tell by itself
 // what was lost, came twice, or came out of order, and how long it took. Clocks of generator and reader are one here,
 // because one k6 process is both; over several machines only the counts mean something.
+import exec from 'k6/execution';
 import http from 'k6/http';
 import { SharedArray } from 'k6/data';
 import { Counter, Trend } from 'k6/metrics';
@@ -39,6 +40,12 @@ export const SEEDED = __ENV.USERS_FILE
 const OPEN = 1;
 const PREFIX = __ENV.PREFIX || 'load';
 const PASSWORD = __ENV.PASSWORD || 'correct horse';
+/** How many clients of each VU compare what came to them with the history when they go. */
+const VERIFY = number('VERIFY', 1);
+/** Milliseconds that the last messages are given to arrive before they count as lost. */
+const VERIFY_PATIENCE = 10000;
+/** Milliseconds by which the clocks of the nodes may differ from this one's. */
+const CLOCKS_APART = 2000;
 
 export const counts = {
   connected: new Counter('natter_connected'),
@@ -49,6 +56,7 @@ export const counts = {
   errors: new Counter('natter_errors'),
   received: new Counter('natter_received'),
   lost: new Counter('natter_lost'),
+  verified: new Counter('natter_verified'),
   duplicates: new Counter('natter_duplicates'),
   disorder: new Counter('natter_disorder'),
   resets: new Counter('natter_resets'),
@@ -70,6 +78,11 @@ export const CLEAN = {
 export const touch = () => Object.values(counts).forEach((counter) => counter.add(0));
 
 export const word = () => Math.random().toString(36).slice(2, 10).padEnd(8, 'x');
+/** The least message id of a moment: UUID version 7 begins with its milliseconds. */
+export function idAt(millis) {
+  const hex = Math.floor(millis).toString(16).padStart(12, '0');
+  return `${hex.slice(0, 8)}-${hex.slice(8)}-7000-8000-000000000000`;
+}
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 /** A number whose natural logarithm is even: the time until the next of many independent events. */
 export const exponential = (mean) => -Math.log(1 - Math.random()) * mean;
@@ -122,6 +135,9 @@ export class Client {
     this.senders = {};
     this.seen = {};
     this.waiting = {};
+    this.from = {};
+    this.gaps = {};
+    this.verifies = false;
     this.ending = false;
     this.attempts = 0;
     this.lives = 0;
@@ -186,6 +202,7 @@ export class Client {
       case 'deleted':
         return this.moveCursor(frame.room, frame.event_id);
       case 'live':
+        if (this.from[frame.room] === undefined) this.from[frame.room] = frame.cursor || idAt(0);
         this.moveCursor(frame.room, frame.cursor);
         this.missing.delete(frame.room);
         if (this.missing.size === 0) {
@@ -198,6 +215,7 @@ export class Client {
       case 'ack':
         return this.acked(frame);
       case 'reset':
+        this.gaps[frame.room] = true;
         return counts.resets.add(1);
       case 'bye':
         this.delay = frame.delay * 1000;
@@ -276,11 +294,62 @@ export class Client {
     if (stream) stream.close();
   }
 
-  /** Waits for what is under way, closes, and adds up what was lost. */
+  /** One page of the history after a message, from any node. */
+  async page(room, after) {
+    for (let attempt = 0; attempt < 5; attempt += 1) {
+      const url = URLS[Math.floor(Math.random() * URLS.length)];
+      const answer = await http.asyncRequest('GET', `${url}/api/rooms/${room}/messages?limit=200&after=${after}`, null, {
+        headers: { Cookie: `natter_session=${this.who.cookie}` },
+        tags: { name: 'verify' },
+      });
+      if (answer.status === 200) return answer.json();
+      await pause(1000);
+    }
+    counts.errors.add(1);
+    console.error(`${this.who.name}: the history of ${room} can't be read`);
+    return { messages: [], has_more: false };
+  }
+
+  /** What others said in a room between this client's coming and a moment, after the history. */
+  async said(room, until) {
+    const found = [];
+    let page = { messages: [{ id: this.from[room] }], has_more: true };
+    while (page.has_more && page.messages.length > 0) {
+      page = await this.page(room, page.messages[page.messages.length - 1].id);
+      found.push(...page.messages.filter((one) => one.id < until));
+      if (page.messages.some((one) => one.id >= until)) break;
+    }
+    return found.filter(({ message }) => message.startsWith('load ') && message.split(' ')[1] !== this.mark);
+  }
+
+  /** Compares what came with the history: only so it shows that somebody's last messages are missing. */
+  async verify() {
+    const until = idAt(Date.now() - CLOCKS_APART);
+    for (const room of this.rooms.filter((one) => !this.gaps[one])) {
+      const said = await this.said(room, until);
+      const missing = () => said.filter((one) => !(this.seen[room] && this.seen[room].has(one.id)));
+      const patience = Date.now() + VERIFY_PATIENCE;
+      while (missing().length > 0 && Date.now() < patience) await pause(200);
+      counts.verified.add(said.length);
+      this.lostOf(room, missing());
+    }
+  }
+
+  /** Counts what is missing, but for what a gap between two numbers of a sender shows already. */
+  lostOf(room, missing) {
+    for (const { message } of missing) {
+      const [, mark, n] = message.split(' ');
+      const sender = this.senders[`${room} ${mark}`];
+      if (sender === undefined || Number(n) < sender.first || Number(n) > sender.last) counts.lost.add(1);
+    }
+  }
+
+  /** Waits for what is under way, compares, closes, and adds up what was lost. */
   async close(patience = 15000) {
     const until = Date.now() + patience;
     while (Object.keys(this.waiting).length > 0 && Date.now() < until) await pause(50);
     counts.errors.add(Object.keys(this.waiting).length);
+    if (this.verifies) await this.verify();
     this.ending = true;
     if (this.stream) this.stream.close();
     for (const sender of Object.values(this.senders)) counts.lost.add(sender.last - sender.first + 1 - sender.count);
@@ -291,8 +360,11 @@ export class Client {
 export async function openAll(perVu, roomsOf, Kind = Client) {
   const clients = [];
   for (let n = 0; n < perVu; n += 1) {
-    const index = (__VU - 1) * perVu + n;
-    clients.push(new Kind(person(index), roomsOf(index)));
+    // Over several machines each VU has a number of its own.
+    const index = (exec.vu.idInTest - 1) * perVu + n;
+    const client = new Kind(person(index), roomsOf(index));
+    client.verifies = n < VERIFY;
+    clients.push(client);
   }
   await Promise.all(clients.map((client) => client.open()));
   return clients;
