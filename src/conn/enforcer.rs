@@ -9,9 +9,9 @@
 //! everything has been checked again.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::Gate;
 use super::recheck::recheck;

@@ -15,9 +15,9 @@ mod upgrade;
 
 pub use enforcer::enforce;
 pub use sweep::sweep;
-pub use upgrade::{Held, Params, Refusal, Target, Who, upgrade};
+pub use upgrade::{Held, Params, Refusal, Target, Who, connect, upgrade};
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -46,7 +46,7 @@ pub struct Gate {
     /// Whether sends are throttled.
     pub throttled: bool,
     /// People whose last connection closed, and when: announced by the sweep if they are not back by then.
-    departures: Mutex<HashMap<UserId, (Author, Timestamp)>>,
+    departures: Mutex<BTreeMap<UserId, (Author, Timestamp)>>,
     /// Rooms that changed while the store could not say how, and how often; each is looked at until it can.
     look_again: Mutex<HashMap<RoomId, u64>>,
 }

@@ -1,10 +1,10 @@
 //! What clients ask for, one request after the other: each has exactly one answer.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::connection::{Connection, JoinedRoom};
 use super::failure::Failure;
@@ -134,7 +134,7 @@ async fn send(on: &mut Connection, named: Option<&str>, said: Said, reference: O
         reply_to,
     } = said;
     let at = joined_at(on, named)?;
-    if let Verdict::RetryAfter(wait) = on.bucket.take(Instant::now()) {
+    if let Verdict::RetryAfter(wait) = on.bucket.take(Instant::now().into_std()) {
         return Err(Failure {
             code: "rate_limited",
             detail: "you are sending too fast: wait, then send again".into(),

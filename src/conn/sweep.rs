@@ -7,10 +7,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::Gate;
 use crate::fanout::Link;

@@ -16,10 +16,9 @@ use tokio::net::TcpStream;
 
 use super::Gate;
 use super::connection::{Connection, First};
-use crate::fanout::Identity;
-use crate::fanout::Link;
+use crate::fanout::{Identity, Link, Socket};
 use crate::model::{ConnectionId, EventId, Timestamp, User};
-use crate::rooms::directory::{self, author_of};
+use crate::rooms::directory::{self, Joined, author_of};
 use crate::sessions::SessionHandle;
 use crate::wire::close::CloseCode;
 use crate::wire::farewell::farewell;
@@ -129,34 +128,48 @@ pub async fn upgrade(
     if !is_handshake(&request) {
         return Err(Refusal::NotAHandshake);
     }
-    let opened = match &target {
-        Target::Rooms => None,
-        Target::Room(room) => Some(gate.directory.open_or_join(&who.user, room).await?),
-        Target::Direct(user) => Some(gate.directory.open_direct(&who.user, user).await?),
-    };
+    let opened = opened(&gate, &who, &target).await?;
     let (chosen, too_old) = subprotocol(&request);
     let (response, upgraded) = fastwebsockets::upgrade::upgrade(&mut request).map_err(|_| Refusal::NotAHandshake)?;
     let mut response = response.map(|_| Body::empty());
     if let Some(chosen) = chosen {
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, chosen);
     }
-    let opening = Opening {
-        gate,
-        upgraded,
-        too_old,
-        one_room: target != Target::Rooms,
-        echo: params.echo,
-        first: opened.map(|opened| First {
-            opened,
-            from: params.from,
-        }),
-        who,
-        held,
-    };
+    let newcomer = Newcomer::new(gate, ConnectionId::random(), who, &target, params, opened, held);
     // What opening needs is boxed and gone once that is done: a task's memory is that of its largest moment, and most
     // of its life is idle.
-    tokio::spawn(serve(Box::pin(opening.run())));
+    tokio::spawn(serve(Box::pin(async move {
+        let (stream, early) = raw_socket(upgraded).await?;
+        newcomer.open(stream.into(), too_old, early).await
+    })));
     Ok(response)
+}
+
+/// Starts a connection over a stream that needs no handshake, for whoever runs a server without a network.
+///
+/// # Errors
+/// [`Refusal`], before anything was started.
+pub async fn connect(
+    gate: Arc<Gate>,
+    socket: Socket,
+    connection: ConnectionId,
+    who: Who,
+    target: Target,
+    params: Params,
+) -> Result<(), Refusal> {
+    let opened = opened(&gate, &who, &target).await?;
+    let newcomer = Newcomer::new(gate, connection, who, &target, params, opened, Held::default());
+    tokio::spawn(serve(Box::pin(newcomer.open(socket, false, Vec::new()))));
+    Ok(())
+}
+
+/// The room that a socket serves from the start, as far as the rules open it.
+async fn opened(gate: &Gate, who: &Who, target: &Target) -> Result<Option<Joined>, Refusal> {
+    Ok(match target {
+        Target::Rooms => None,
+        Target::Room(room) => Some(gate.directory.open_or_join(&who.user, room).await?),
+        Target::Direct(user) => Some(gate.directory.open_direct(&who.user, user).await?),
+    })
 }
 
 /// The task of a connection.
@@ -175,37 +188,55 @@ struct Opened {
 }
 
 /// What a connection is made of.
-struct Opening {
+struct Newcomer {
     gate: Arc<Gate>,
-    upgraded: UpgradeFut,
-    too_old: bool,
-    one_room: bool,
-    echo: bool,
+    identity: Identity,
     first: Option<First>,
     who: Who,
     held: Held,
 }
 
-impl Opening {
-    /// Takes the socket over and brings the connection to where it only waits.
-    async fn run(self) -> Option<Opened> {
-        let Self { gate, who, held, .. } = self;
-        let (stream, early) = raw_socket(self.upgraded).await?;
+impl Newcomer {
+    fn new(
+        gate: Arc<Gate>,
+        connection: ConnectionId,
+        who: Who,
+        target: &Target,
+        params: Params,
+        opened: Option<Joined>,
+        held: Held,
+    ) -> Self {
         let identity = Identity {
-            connection: ConnectionId::random(),
+            connection,
             author: author_of(&who.user),
             session: who.session.clone(),
-            one_room: self.one_room,
-            echo: self.echo,
+            one_room: *target != Target::Rooms,
+            echo: params.echo,
         };
-        let link = Arc::new(Link::new(
+        let first = opened.map(|opened| First {
+            opened,
+            from: params.from,
+        });
+        Self {
+            gate,
             identity,
-            stream,
+            first,
+            who,
+            held,
+        }
+    }
+
+    /// Takes the socket over and brings the connection to where it only waits.
+    async fn open(self, socket: Socket, too_old: bool, early: Vec<u8>) -> Option<Opened> {
+        let Self { gate, who, held, .. } = self;
+        let link = Arc::new(Link::new(
+            self.identity,
+            socket,
             Arc::clone(gate.registry.traffic()),
             gate.registry.seconds(),
             who.expires_at,
         ));
-        if self.too_old {
+        if too_old {
             link.abort(&farewell(CloseCode::ClientTooOld, 0.0));
             return None;
         }

@@ -17,12 +17,12 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 
 use super::identity::Identity;
 use super::outbox::Outbox;
 use super::outlet::{Outlet, Taken};
 use super::signals::Signals;
+use super::socket::Socket;
 use super::traffic::Traffic;
 use crate::limits;
 use crate::model::{RoomId, Timestamp};
@@ -36,7 +36,7 @@ const EVENT_BYTES_MAX: usize = limits::OUTBOX_BYTES_MAX - limits::ANSWER_BYTES_R
 #[derive(Debug)]
 pub struct Link {
     identity: Identity,
-    stream: TcpStream,
+    stream: Socket,
     traffic: Arc<Traffic>,
     outbox: Mutex<Outbox>,
     waker: AtomicWaker,
@@ -53,10 +53,16 @@ pub struct Link {
 impl Link {
     /// A link over a socket whose upgrade is complete. `now` is in seconds of the node's coarse clock.
     #[must_use]
-    pub fn new(identity: Identity, stream: TcpStream, traffic: Arc<Traffic>, now: u32, expires_at: Timestamp) -> Self {
+    pub fn new(
+        identity: Identity,
+        stream: impl Into<Socket>,
+        traffic: Arc<Traffic>,
+        now: u32,
+        expires_at: Timestamp,
+    ) -> Self {
         Self {
             identity,
-            stream,
+            stream: stream.into(),
             traffic,
             outbox: Mutex::default(),
             waker: AtomicWaker::new(),
@@ -158,7 +164,7 @@ impl Link {
         outbox.queue = VecDeque::new();
         if outbox.closing {
             self.kill(outbox);
-            let _ = socket2::SockRef::from(&self.stream).shutdown(Shutdown::Write);
+            self.stream.shutdown(Shutdown::Write);
         }
         true
     }
@@ -214,7 +220,7 @@ impl Link {
             let _ = self.stream.try_write(&last_words.bytes());
         }
         self.kill(outbox);
-        let _ = socket2::SockRef::from(&self.stream).shutdown(Shutdown::Both);
+        self.stream.shutdown(Shutdown::Both);
     }
 
     /// Writes and reads nothing any more; only [`Link::abort`] and its last words follow, at a time of the caller's.
@@ -339,10 +345,9 @@ impl Link {
     pub fn poll(&self, cx: &mut Context<'_>, reading: bool) -> Poll<(bool, Signals)> {
         self.waker.register(cx.waker());
         let signals = Signals(self.signals.swap(0, Ordering::AcqRel));
-        // An error counts as readable: it shows when the read is tried.
-        let readable = reading && self.stream.poll_read_ready(cx).is_ready();
+        let readable = reading && self.stream.poll_readable(cx).is_ready();
         let mut writable = false;
-        if self.waiting() > 0 && self.stream.poll_write_ready(cx).is_ready() {
+        if self.waiting() > 0 && self.stream.poll_writable(cx).is_ready() {
             writable = true;
         }
         if readable || writable || signals.0 & !Signals::WRITE != 0 || (signals.0 != 0 && self.is_closing()) {
@@ -360,7 +365,7 @@ impl Link {
 
     /// Waits until there is something to read, also after the end.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.stream.poll_read_ready(cx).map(|_| ())
+        self.stream.poll_readable(cx)
     }
 
     fn is_closing(&self) -> bool {

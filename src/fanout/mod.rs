@@ -9,6 +9,7 @@ mod outbox;
 mod outlet;
 pub mod registry;
 mod signals;
+mod socket;
 pub mod traffic;
 
 pub use identity::Identity;
@@ -16,4 +17,5 @@ pub use link::Link;
 pub use outlet::{Outlet, Taken};
 pub use registry::Registry;
 pub use signals::Signals;
+pub use socket::{Pipe, Socket};
 pub use traffic::Traffic;

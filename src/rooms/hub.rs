@@ -6,7 +6,7 @@
 
 mod telling;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -57,7 +57,7 @@ impl RoomHandle {
 
 #[derive(Debug, Default)]
 struct Active {
-    rooms: HashMap<RoomId, Arc<RoomHandle>>,
+    rooms: BTreeMap<RoomId, Arc<RoomHandle>>,
     /// Active direct conversations of each person.
     direct: HashMap<UserId, BTreeSet<RoomId>>,
 }

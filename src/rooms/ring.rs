@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::limits;
 use crate::model::{Author, ConnectionId, EventId};
 use crate::wire::inbound::Digest;
+use crate::wire::outbound::late_frame;
 
 /// Arrival numbers start here, so that older events can be put in front later.
 const ARRIVALS_BELOW: u64 = 1 << 32;
@@ -258,17 +259,38 @@ impl Ring {
                 .entries
                 .get_mut(usize::try_from(arrival - self.first_arrival).unwrap_or(usize::MAX))
         {
-            self.bytes = self.bytes + frame.len() - entry.frame.len();
-            entry.frame = frame.clone();
+            let now = if entry.late {
+                late_frame(frame, entry.id)
+            } else {
+                frame.clone()
+            };
+            self.bytes = self.bytes + now.len() - entry.frame.len();
+            entry.frame = now;
         }
         for entry in self
             .entries
             .iter_mut()
             .filter(|entry| !entry.is_message && entry.message == message)
         {
-            let now = if entry.late { frame.clone() } else { Bytes::new() };
+            // It goes on saying that it is late: who has the message is not told it as another one.
+            let now = if entry.late {
+                late_frame(frame, entry.id)
+            } else {
+                Bytes::new()
+            };
             self.bytes = self.bytes + now.len() - entry.frame.len();
             entry.frame = now;
+        }
+    }
+
+    /// Has a late event tell its message as it is here: it may have been read before a change that was told already.
+    pub fn bring_up_to_date(&self, late: &mut Entry) {
+        let here = self
+            .by_message
+            .get(&late.message)
+            .and_then(|arrival| self.get(*arrival));
+        if let Some(here) = here.filter(|_| late.late) {
+            late.frame = late_frame(&here.frame, late.id);
         }
     }
 

@@ -1,10 +1,11 @@
 //! What a node does not do: deliver without a lease, give ids by a clock that is off.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use natter::control_log::Position;
 use natter::model::{SystemTime, Timestamp, WallClock};
+use tokio::time::Instant;
 
 use crate::common::within;
 use crate::world::World;

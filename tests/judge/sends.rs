@@ -215,17 +215,18 @@ fn check_order(sends: &Sends, tell: &mut impl FnMut(&'static str, String)) {
 
 /// The edits and deletions of one room's messages.
 struct Changes<'a> {
-    of: HashMap<EventId, Vec<&'a Request>>,
+    /// By what attempts at one send have in common.
+    of: HashMap<u64, Vec<&'a Request>>,
 }
 
 impl<'a> Changes<'a> {
     fn of(sends: &'a Sends, room: &Room) -> Self {
-        let mut of: HashMap<EventId, Vec<&Request>> = HashMap::new();
+        let mut of: HashMap<u64, Vec<&Request>> = HashMap::new();
         for request in sends.requests.values().filter(|request| request.room == *room) {
             if let Deed::Edit { id, .. } | Deed::Delete { id } = &request.deed
                 && request.outcome != Outcome::Refused
             {
-                of.entry(*id).or_default().push(request);
+                of.entry(id.attempt_hash()).or_default().push(request);
             }
         }
         Self { of }
@@ -233,7 +234,7 @@ impl<'a> Changes<'a> {
 
     /// A row is as the acknowledged change with the highest id left it, or as one with an unknown outcome may have.
     fn judge(&self, row: &Row, sends: &Sends, tell: &mut impl FnMut(&'static str, String)) {
-        let changes = self.of.get(&row.id).map_or(&[][..], Vec::as_slice);
+        let changes = self.of.get(&row.id.attempt_hash()).map_or(&[][..], Vec::as_slice);
         let deletions = || changes.iter().filter(|one| matches!(one.deed, Deed::Delete { .. }));
         if row.deleted {
             if deletions().next().is_none() {
@@ -250,7 +251,7 @@ impl<'a> Changes<'a> {
         let wins = changes.iter().filter(|one| one.token().is_some() && one.id().is_some());
         let wins = wins.max_by_key(|one| one.id());
         let right = sends.of_token(&row.token).is_none_or(|of| match (&of.deed, wins) {
-            (Deed::Edit { id, .. }, _) if *id != row.id => false,
+            (Deed::Edit { id, .. }, _) if id.attempt_hash() != row.id.attempt_hash() => false,
             (_, Some(wins)) => of.invoked == wins.invoked || (of.id().is_none() && of.token() != wins.token()),
             (_, None) => true,
         });

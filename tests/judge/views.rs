@@ -234,9 +234,12 @@ impl<'a> Walk<'a> {
             let what = format!("client {client} was shown {row:?} before {cause}");
             complaints.push(("a reply is not shown before its cause", what));
         }
-        let sticky = view.rows.get(&row.id.attempt_hash()).is_some_and(|had| had.deleted);
-        if !sticky {
-            view.rows.insert(row.id.attempt_hash(), row.clone());
+        // Of two attempts at one send the first shown stays; deleted if either is.
+        let had = view.rows.entry(row.id.attempt_hash()).or_insert_with(|| row.clone());
+        if row.deleted {
+            (had.deleted, had.token) = (true, row.token.clone());
+        } else if had.id == row.id && !had.deleted {
+            *had = row.clone();
         }
         for (rule, what) in complaints {
             self.tell(rule, what);

@@ -1,9 +1,9 @@
 //! What others ask of a room's task.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::fanout::Link;
 use crate::model::{Author, Change, ConnectionId, Event, NewMessage, Room, UserId};

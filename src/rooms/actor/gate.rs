@@ -6,7 +6,8 @@
 //! what no store holds is dropped at once.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use super::store_steps::Step;
 use super::{Actor, Command, Join};

@@ -22,11 +22,11 @@ pub(super) use run::run;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use self::gate::Gated;
 use self::presence::Comings;
@@ -102,8 +102,9 @@ impl Actor {
     fn new(hub: Arc<Hub>, room: Arc<Room>, mailbox: Option<Arc<Mailbox>>) -> Self {
         let mut state = RoomState::new((&*room).into());
         let cluster = hub.cluster().cloned().zip(mailbox);
-        if cluster.is_some() {
+        if let Some((cluster, _)) = &cluster {
             state = state.publishing();
+            state.switch(cluster.doubt().mechanisms());
         }
         Self {
             hub,

@@ -2,7 +2,8 @@
 //! while the store, the lease or the clock keeps the room from going on (G10).
 
 use std::collections::VecDeque;
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use super::run::{NOT_STORED, refuse};
 use super::{Actor, Join, JoinError, UnderWay, Write};

@@ -1,7 +1,8 @@
 //! Who is here, who came and went, who types: told at most once a second, and dropped first.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use super::Actor;
 use super::remote::ROSTER_TICKS;

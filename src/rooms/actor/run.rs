@@ -1,13 +1,17 @@
 //! The loop of a room's task, and its commands.
 
 use std::collections::BTreeSet;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::task::Poll;
 
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::gate::Incoming;
+use super::store_steps::Step;
 use super::{Actor, Changing, Command, Join, JoinError, Send, Write};
 use crate::control_log::lease::DeliveryLease;
 use crate::fanout::{Link, Outlet};
@@ -33,23 +37,29 @@ pub async fn run(hub: Arc<Hub>, room: Arc<Room>, mut commands: mpsc::Receiver<Co
     let mut actor = Actor::new(hub, room, mailbox.clone());
     let lease = actor.hub.cluster().map(|cluster| cluster.lease().clone());
     let mut taken = Vec::new();
-    loop {
-        tokio::select! {
-            count = commands.recv_many(&mut taken, COMMANDS_AT_ONCE) => {
-                if count == 0 {
-                    return;
-                }
+    for turn in (0..4).cycle() {
+        let woken = next(
+            &mut actor,
+            &mut commands,
+            &mut taken,
+            mailbox.as_deref(),
+            lease.as_ref(),
+            turn,
+        );
+        match woken.await {
+            Woken::Asked(0) => return,
+            Woken::Asked(_) => {
                 for command in taken.drain(..) {
                     actor.asked(command).await;
                 }
                 actor.start_write();
             }
-            Some(step) = actor.steps.next(), if !actor.steps.is_empty() => {
+            Woken::Step(step) => {
                 actor.take_in(Incoming::Step(step)).await;
                 actor.start_write();
             }
-            post = arrived(mailbox.as_deref()) => actor.take_in(Incoming::Post(post)).await,
-            () = released(lease.as_ref(), actor.gated.since()), if !actor.gated.is_empty() => {
+            Woken::Post(post) => actor.take_in(Incoming::Post(post)).await,
+            Woken::Released => {
                 actor.release().await;
                 actor.start_write();
             }
@@ -65,6 +75,52 @@ pub async fn run(hub: Arc<Hub>, room: Arc<Room>, mut commands: mpsc::Receiver<Co
     }
 }
 
+/// Why a room's task goes on.
+enum Woken {
+    /// Commands were taken, so many; none: nobody can ask any more.
+    Asked(usize),
+    /// Something that was begun has ended.
+    Step(Step),
+    /// Other nodes had something for it.
+    Post(Post),
+    /// What waited for the lease may go on.
+    Released,
+}
+
+/// Waits for whatever is there first. Each kind is looked at first in its turn, so none starves another, and a run of
+/// the same events is the same run.
+async fn next(
+    actor: &mut Actor,
+    commands: &mut mpsc::Receiver<Command>,
+    taken: &mut Vec<Command>,
+    mailbox: Option<&Mailbox>,
+    lease: Option<&DeliveryLease>,
+    turn: usize,
+) -> Woken {
+    let mut post = pin!(arrived(mailbox));
+    let mut released = pin!(released(lease, actor.gated.since()));
+    let steps = &mut actor.steps;
+    poll_fn(move |cx| {
+        for place in turn..turn + 4 {
+            let woken = match place % 4 {
+                0 => commands.poll_recv_many(cx, taken, COMMANDS_AT_ONCE).map(Woken::Asked),
+                1 => match steps.poll_next_unpin(cx) {
+                    Poll::Ready(Some(step)) => Poll::Ready(Woken::Step(step)),
+                    // Only what the room itself does begins another.
+                    Poll::Ready(None) | Poll::Pending => Poll::Pending,
+                },
+                2 => post.as_mut().poll(cx).map(Woken::Post),
+                _ => released.as_mut().poll(cx).map(|()| Woken::Released),
+            };
+            if woken.is_ready() {
+                return woken;
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
 /// What other nodes had for the room; a server that runs alone waits for ever.
 async fn arrived(mailbox: Option<&Mailbox>) -> Post {
     let Some(mailbox) = mailbox else {
@@ -74,10 +130,12 @@ async fn arrived(mailbox: Option<&Mailbox>) -> Post {
     mailbox.take()
 }
 
-/// Waits until what came then and could not be written may be.
+/// Waits until what came then and could not be written may be; where nothing waits, for ever.
 pub(super) async fn released(lease: Option<&DeliveryLease>, since: Option<Instant>) {
-    if let (Some(lease), Some(since)) = (lease, since) {
-        lease.released(since).await;
+    match (lease, since) {
+        (Some(lease), Some(since)) => lease.released(since).await,
+        (None, Some(_)) => {}
+        (_, None) => std::future::pending().await,
     }
 }
 

@@ -1,8 +1,7 @@
 //! What a room's task does with the store: appends, changes, and reads for those who join or are far behind.
 
-use std::time::Instant;
-
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::presence::Told;
 use super::roll::Counted;

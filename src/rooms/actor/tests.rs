@@ -3,11 +3,12 @@
 mod site;
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use self::site::Site;
 use super::gate::Incoming;

@@ -9,18 +9,19 @@ mod mailbox;
 mod run;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
 
 pub use attendance::Attendance;
 pub use mailbox::{Mailbox, Passing, Post, least};
 pub use run::run;
 
 use super::counters::Counter;
-use super::doubt::{Cause, ClockCheck, Condition, Doubt, Now, Number, StatusFrame};
+use super::doubt::{Cause, ClockCheck, Condition, Doubt, Mechanisms, Now, Number, StatusFrame};
 use super::envelope::{self, Content, Durable, Envelope};
 use super::state::Told;
 use crate::channel_layer::{ChannelLayer, Class};
@@ -157,6 +158,11 @@ impl Cluster {
             checks: Arc::new(Semaphore::new(limits::NOTICE_CHECKS_AT_ONCE)),
             counts: Counts::default(),
         })
+    }
+
+    #[doc(hidden)]
+    pub fn switch(&self, mechanisms: Mechanisms) {
+        self.doubt.lock().switch(mechanisms);
     }
 
     /// This process.

@@ -1,9 +1,10 @@
 //! The node's task: takes what arrives, feeds the machine of doubt, tells the others once a second how it is.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 use tokio::time::MissedTickBehavior;
 
 use super::{Cluster, Outgoing, Passing};

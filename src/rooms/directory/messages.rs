@@ -1,8 +1,7 @@
 //! The rules of what is said: who may send, edit and delete, whom a text names, where the read marker stands.
 
-use std::time::Instant;
-
 use futures_util::future::try_join_all;
+use tokio::time::Instant;
 
 use super::{Directory, Error, Result};
 use crate::limits;

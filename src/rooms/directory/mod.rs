@@ -10,9 +10,9 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::control_log::lease::DeliveryLease;
 use crate::control_log::{self, ControlLog, Entry, RoomCut};

@@ -1,6 +1,8 @@
-//! What time it is in the cluster: the median of the nodes' clocks, ours included, as their status frames tell.
+//! What time it is in the cluster, as the nodes' clocks say, ours included, that their status frames tell.
 //!
-//! Kept against elapsed time, so neither a step of our wall clock nor a pause moves it.
+//! Whether a clock is right is told by their median. The time itself, from which floors and marks are made, is that of the
+//! clock furthest behind: one that is set wrong then makes repairs read more than they need, never less. Both are kept
+//! against elapsed time, so neither a step of our wall clock nor a pause moves them.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -23,6 +25,7 @@ pub(super) struct Clocks {
     told: VecDeque<(u64, Duration)>,
     own: i64,
     median: i64,
+    least: i64,
 }
 
 impl Clocks {
@@ -34,6 +37,7 @@ impl Clocks {
             told: VecDeque::new(),
             own,
             median: own,
+            least: own,
         }
     }
 
@@ -73,6 +77,7 @@ impl Clocks {
         let mut clocks: Vec<i64> = self.peers.values().filter_map(of_peer).collect();
         clocks.push(self.own);
         clocks.sort_unstable();
+        self.least = clocks[0];
         let middle = clocks.len() / 2;
         self.median = if clocks.len() % 2 == 1 {
             clocks[middle]
@@ -81,9 +86,9 @@ impl Clocks {
         };
     }
 
-    /// The cluster's time.
+    /// The cluster's time, or less.
     pub(super) fn cluster(&self, elapsed: Duration) -> Timestamp {
-        let millis = self.median.saturating_add(millis(elapsed));
+        let millis = self.least.saturating_add(millis(elapsed));
         Timestamp::from_millis(u64::try_from(millis).unwrap_or_default())
     }
 

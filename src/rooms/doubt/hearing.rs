@@ -10,7 +10,7 @@ use crate::model::{BootId, EventId, RoomId, Timestamp};
 
 impl<E> Doubt<E> {
     pub(super) fn frame_arrived(&mut self, frame: &StatusFrame, now: Now) {
-        if frame.boot == self.own.boot() || !self.mechanisms.frames {
+        if frame.boot == self.own.boot() {
             return;
         }
         if self.publishers.len() >= limits::PUBLISHERS_MAX && !self.publishers.contains_key(&frame.boot) {
@@ -20,11 +20,13 @@ impl<E> Doubt<E> {
         let echo = frame.peers.iter().find(|peer| peer.boot == own).map(|peer| peer.frame);
         self.clocks.heard(frame.boot, frame.clock, echo, now);
         let mark = self.last_reading();
+        // A clock that is ahead must not make a mark that lies in the future.
+        let heard_at = self.clocks.cluster(now.elapsed);
         self.name_peers(frame, mark, now);
         let publisher = self
             .publishers
             .entry(frame.boot)
-            .or_insert_with(|| Publisher::new(now.elapsed, mark.max(frame.started)));
+            .or_insert_with(|| Publisher::new(now.elapsed, mark.max(frame.started.min(heard_at))));
         let heard_up_to = publisher.last.map_or(0, |last| last.number);
         if frame.number <= heard_up_to {
             return;
@@ -32,7 +34,7 @@ impl<E> Doubt<E> {
         let follows = heard_up_to >= frame.since;
         publisher.last = Some(LastFrame {
             number: frame.number,
-            clock: frame.clock,
+            clock: frame.clock.min(heard_at),
             at: now.elapsed,
         });
         (publisher.gone, publisher.left) = (None, frame.goodbye);
@@ -40,10 +42,10 @@ impl<E> Doubt<E> {
         if let Some(echo) = echo {
             publisher.echo = publisher.echo.max(echo);
         }
-        if !follows {
+        if !follows && self.mechanisms.frames {
             self.gap(frame.boot, now);
         }
-        if self.mechanisms.numbers {
+        if self.mechanisms.numbers && self.mechanisms.frames {
             self.numbers_told(frame, now);
         }
         if let Some(publisher) = self.publishers.get_mut(&frame.boot) {
@@ -60,7 +62,7 @@ impl<E> Doubt<E> {
         let mark = self.last_reading();
         for wrote in &frame.rooms {
             if let Some(room) = self.rooms.get_mut(&wrote.room) {
-                room.doubt(mark, Cause::FirstSeen, now);
+                room.doubt(mark, &self.clocks, Cause::FirstSeen, now);
                 self.pump = true;
             }
         }
@@ -101,7 +103,9 @@ impl<E> Doubt<E> {
                 continue;
             };
             let given = frame.clock.minus(Duration::from_millis(wrote.age_ms.into()));
-            let covered = given.plus(limits::CLOCK_DIFFERENCE_MAX) < room.covered();
+            // A clock that was set back says nothing of how long ago that was.
+            let told = frame.clock.plus(limits::CLOCK_DIFFERENCE_MAX) >= self.clocks.cluster(now.elapsed);
+            let covered = told && given.plus(limits::CLOCK_DIFFERENCE_MAX) < self.clocks.cluster(room.covered());
             let line = publisher.lines.entry(wrote.room).or_insert_with(|| {
                 // The number itself is covered then, so the next one follows.
                 let first = if covered { wrote.number + 1 } else { wrote.number };
@@ -118,6 +122,7 @@ impl<E> Doubt<E> {
     pub(super) fn event_arrived(&mut self, arrived: Arrived<E>, now: Now, actions: &mut Vec<Action<E>>) {
         let (boot, room_id) = (arrived.boot, arrived.room);
         let mechanisms = self.mechanisms;
+        let clocks = &self.clocks;
         let mark = self.last_reading();
         let Some(room) = self.rooms.get_mut(&room_id).filter(|_| boot != self.own.boot()) else {
             return;
@@ -128,7 +133,7 @@ impl<E> Doubt<E> {
             return;
         }
         if self.publishers.len() >= limits::PUBLISHERS_MAX && !self.publishers.contains_key(&boot) {
-            room.doubt(mark, Cause::FirstSeen, now);
+            room.doubt(mark, &self.clocks, Cause::FirstSeen, now);
             self.pump = true;
             return;
         }
@@ -137,7 +142,7 @@ impl<E> Doubt<E> {
             .entry(boot)
             .or_insert_with(|| Publisher::new(now.elapsed, mark));
         let line = publisher.lines.entry(room_id).or_insert_with(|| {
-            let covered = arrived.previous.plus(limits::CLOCK_DIFFERENCE_MAX) < room.covered();
+            let covered = arrived.previous.plus(limits::CLOCK_DIFFERENCE_MAX) < clocks.cluster(room.covered());
             Line::new(arrived.number, covered)
         });
         let held = room.held();
@@ -150,7 +155,7 @@ impl<E> Doubt<E> {
         if !kept || (unknown && !before) {
             // Where nothing more of a line is kept, a hole came before it.
             let cause = if kept { Cause::FirstSeen } else { Cause::Hole };
-            room.doubt(publisher.mark, cause, now);
+            room.doubt(publisher.mark, &self.clocks, cause, now);
             self.pump = true;
         }
         self.note_hole(boot, room_id, hole, now);

@@ -11,9 +11,9 @@ use crate::model::{BootId, RoomId, Timestamp};
 
 impl<E> Doubt<E> {
     pub(super) fn activated(&mut self, room: RoomId, now: Now) {
-        let mut active = Room::new(now, self.clocks.cluster(now.elapsed));
+        let mut active = Room::new(now);
         if self.doubting > 0 {
-            active.enter_doubt(now);
+            active.enter_doubt(&self.clocks, now);
         }
         self.deactivated(room);
         self.rooms.insert(room, active);
@@ -78,7 +78,7 @@ impl<E> Doubt<E> {
         if let Some(lacked) = room.lacking(now).filter(|_| done) {
             self.repair_times.note(lacked);
         }
-        if room.finish(done, lasting, now) {
+        if room.finish(done, lasting, &self.clocks, now) {
             actions.push(Action::Release { room: room_id });
         }
         if let Some(cause) = room.settled() {
@@ -145,7 +145,7 @@ impl<E> Doubt<E> {
             // Once for each hole: a room that is owed a repair gets it again by itself.
             hole.doubted = true;
             *self.causes.entry(Cause::Hole).or_default() += 1;
-            active.doubt(publisher.mark, Cause::Hole, now);
+            active.doubt(publisher.mark, &self.clocks, Cause::Hole, now);
         }
     }
 
@@ -193,7 +193,7 @@ impl<E> Doubt<E> {
             *self.causes.entry(cause).or_default() += 1;
         }
         for room in self.rooms.values_mut() {
-            room.doubt(mark, cause, now);
+            room.doubt(mark, &self.clocks, cause, now);
         }
         self.pump = true;
     }
@@ -207,10 +207,9 @@ impl<E> Doubt<E> {
     }
 
     pub(super) fn begin_repairs(&mut self, now: Now, actions: &mut Vec<Action<E>>) {
-        let at = self.clocks.cluster(now.elapsed);
         let mut begun = Vec::new();
         for (id, room) in &mut self.rooms {
-            if let Some(after) = room.begin(now, at, self.mechanisms) {
+            if let Some(after) = room.begin(now, &self.clocks, self.mechanisms) {
                 begun.push((room.active, *id, after));
             }
         }

@@ -30,7 +30,7 @@ mod seen;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub use self::frame::{Heard, InvalidFrame, StatusFrame, Wrote};
@@ -178,6 +178,7 @@ pub struct Mechanisms {
     pub hold: bool,
     pub span: bool,
     pub seen: bool,
+    pub arrivals: bool,
 }
 
 impl Default for Mechanisms {
@@ -191,6 +192,7 @@ impl Default for Mechanisms {
             hold: true,
             span: true,
             seen: true,
+            arrivals: true,
         }
     }
 }
@@ -218,8 +220,8 @@ pub struct Doubt<E> {
     own: Own,
     clocks: Clocks,
     began: Duration,
-    publishers: HashMap<BootId, Publisher<E>>,
-    rooms: HashMap<RoomId, Room>,
+    publishers: BTreeMap<BootId, Publisher<E>>,
+    rooms: BTreeMap<RoomId, Room>,
     /// Lines with a hole.
     holes: BTreeMap<(BootId, RoomId), Hole>,
     /// When the last reading of the leases began, and the same in the cluster's time.
@@ -243,8 +245,8 @@ impl<E> Doubt<E> {
             own: Own::new(own, now.wall),
             clocks: Clocks::new(now),
             began: now.elapsed,
-            publishers: HashMap::new(),
-            rooms: HashMap::new(),
+            publishers: BTreeMap::new(),
+            rooms: BTreeMap::new(),
             holes: BTreeMap::new(),
             reading: None,
             doubting: 0,
@@ -259,6 +261,10 @@ impl<E> Doubt<E> {
     #[doc(hidden)]
     pub const fn switch(&mut self, mechanisms: Mechanisms) {
         self.mechanisms = mechanisms;
+    }
+
+    pub(super) const fn mechanisms(&self) -> Mechanisms {
+        self.mechanisms
     }
 
     /// Takes what happened; puts what is to be done at the end of `actions`.
@@ -281,7 +287,8 @@ impl<E> Doubt<E> {
     /// An event of our own became durable: numbers it, and notes it as told. The second answer says whether to deliver
     /// it on this node: not while the room is held, since a repair will.
     pub fn publish(&mut self, room: RoomId, id: EventId, late: Option<EventId>, now: Now) -> (Number, bool) {
-        let number = self.own.number(room, now.wall);
+        // Not before its id was made: our clock may have been set back since.
+        let number = self.own.number(room, now.wall.max(id.timestamp()));
         let deliver = match self.rooms.get_mut(&room) {
             Some(active) => {
                 active.active = now.elapsed;

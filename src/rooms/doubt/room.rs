@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::clocks::Clocks;
 use super::seen::Seen;
 use super::{Cause, Mechanisms, Now};
 use crate::limits;
@@ -11,8 +12,6 @@ use crate::model::{EventId, Timestamp};
 #[derive(Debug, Clone, Copy)]
 struct Running {
     began: Duration,
-    /// The same moment in the cluster's time.
-    at: Timestamp,
     /// It was asked for again meanwhile.
     again: bool,
 }
@@ -20,9 +19,9 @@ struct Running {
 /// One active room.
 #[derive(Debug)]
 pub(super) struct Room {
-    /// Everything that the store held at this time was told: when the room became active, or when the last repair that
-    /// succeeded began.
-    covered: Timestamp,
+    /// Everything that the store held at this moment was told: when the room became active, or when the last repair that
+    /// succeeded began. It is told in the cluster's time where it is used, since what is known of that may be mended.
+    covered: Duration,
     /// Up to when everything was told, while it is owed a repair; else that moves with time.
     floor: Option<Timestamp>,
     /// Since when it is owed without a repair that began later having succeeded.
@@ -38,9 +37,9 @@ pub(super) struct Room {
 }
 
 impl Room {
-    pub(super) fn new(now: Now, at: Timestamp) -> Self {
+    pub(super) fn new(now: Now) -> Self {
         Self {
-            covered: at,
+            covered: now.elapsed,
             floor: None,
             owed_since: now.elapsed,
             cause: None,
@@ -52,8 +51,8 @@ impl Room {
         }
     }
 
-    /// Everything that the store held at this time was told.
-    pub(super) const fn covered(&self) -> Timestamp {
+    /// Everything that the store held at this moment was told.
+    pub(super) const fn covered(&self) -> Duration {
         self.covered
     }
 
@@ -66,8 +65,8 @@ impl Room {
     }
 
     /// Something after `mark` may be missing: a repair is owed, at once.
-    pub(super) fn doubt(&mut self, mark: Timestamp, cause: Cause, now: Now) {
-        let floor = mark.max(self.covered);
+    pub(super) fn doubt(&mut self, mark: Timestamp, clocks: &Clocks, cause: Cause, now: Now) {
+        let floor = mark.max(clocks.cluster(self.covered));
         if self.floor.is_none() {
             self.owed_since = now.elapsed;
         }
@@ -85,13 +84,13 @@ impl Room {
     }
 
     /// It became active while something is in doubt: what comes from now on is.
-    pub(super) fn enter_doubt(&mut self, now: Now) {
-        self.floor = Some(self.covered);
+    pub(super) fn enter_doubt(&mut self, clocks: &Clocks, now: Now) {
+        self.floor = Some(clocks.cluster(self.covered));
         self.due = Some(now.elapsed + limits::REPAIR_INTERVAL);
     }
 
     /// Begins a repair if one is due. Answers after which id the store is to be read.
-    pub(super) fn begin(&mut self, now: Now, at: Timestamp, mechanisms: Mechanisms) -> Option<EventId> {
+    pub(super) fn begin(&mut self, now: Now, clocks: &Clocks, mechanisms: Mechanisms) -> Option<EventId> {
         self.due.filter(|due| *due <= now.elapsed)?;
         if self.running.is_some() {
             return None;
@@ -99,11 +98,17 @@ impl Room {
         self.due = None;
         self.running = Some(Running {
             began: now.elapsed,
-            at,
             again: false,
         });
-        let floor = self.floor.unwrap_or(self.covered);
-        let floor = if mechanisms.floors { floor } else { at };
+        let covered = clocks.cluster(self.covered);
+        let floor = self
+            .floor
+            .map_or(covered, |floor| floor.min(clocks.cluster(now.elapsed)));
+        let floor = if mechanisms.floors {
+            floor
+        } else {
+            clocks.cluster(now.elapsed)
+        };
         let span = if mechanisms.span {
             limits::CATCH_UP_SPAN
         } else {
@@ -124,8 +129,8 @@ impl Room {
     }
 
     /// A repair has returned. `lasting`: something is still in doubt. Answers whether the room is held no longer.
-    pub(super) fn finish(&mut self, done: bool, lasting: bool, now: Now) -> bool {
-        let Some(Running { began, at, again }) = self.running.take() else {
+    pub(super) fn finish(&mut self, done: bool, lasting: bool, clocks: &Clocks, now: Now) -> bool {
+        let Some(Running { began, again }) = self.running.take() else {
             return false;
         };
         let next = began + limits::REPAIR_INTERVAL;
@@ -133,10 +138,11 @@ impl Room {
             self.due = Some(next.max(now.elapsed));
             return false;
         }
-        self.covered = self.covered.max(at);
+        self.covered = self.covered.max(began);
+        let covered = clocks.cluster(self.covered);
         (self.floor, self.due) = match (again, lasting) {
-            (true, _) => (Some(self.covered), Some(now.elapsed)),
-            (false, true) => (Some(self.covered), Some(next)),
+            (true, _) => (Some(covered), Some(now.elapsed)),
+            (false, true) => (Some(covered), Some(next)),
             (false, false) => (None, None),
         };
         self.owed_since = began;

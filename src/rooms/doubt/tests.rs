@@ -375,3 +375,33 @@ fn a_clock_is_not_trusted_while_others_are_known_and_none_was_heard() {
     node.pass(1_000, |ms| Some(frame(ms, 0)));
     assert_eq!(node.doubt.clock(at(node.ms)), ClockCheck::Good);
 }
+
+#[test]
+fn a_clock_that_was_ahead_hides_nothing_once_it_is_right() {
+    let mut node = Node::new();
+    node.give(Input::Activated(room(1)));
+    let ahead = |ms| StatusFrame {
+        clock: Timestamp::from_millis(BEGIN + ms + 60_000),
+        ..frame(ms, 0)
+    };
+    node.pass(20_000, |ms| Some(ahead(ms)));
+    node.pass(20_000, |ms| Some(frame(ms, 0)));
+    node.event(1);
+    node.event(3);
+    assert_eq!(repairs(&node.pass(300, |_| None)), [10_000]);
+}
+
+#[test]
+fn a_room_that_began_while_our_clock_was_ahead_is_read_from_its_beginning() {
+    let ahead = Now {
+        wall: Timestamp::from_millis(BEGIN + 60_000),
+        ..at(0)
+    };
+    let mut doubt = Doubt::new(boot(0), ahead);
+    doubt.handle(Input::Activated(room(1)), ahead, &mut Vec::new());
+    let mut node = Node { doubt, ms: 0 };
+    node.pass(40_000, |ms| Some(frame(ms, 0)));
+    node.event(1);
+    node.event(3);
+    assert_eq!(repairs(&node.pass(300, |_| None)), [10_000]);
+}

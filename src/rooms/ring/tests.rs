@@ -1,6 +1,7 @@
 //! The ring by itself: what goes, what is covered, what a change leaves.
 
 use super::*;
+use crate::wire::frame::{text_frame, text_of};
 
 fn id(n: u64) -> EventId {
     EventId::new(n, 0, n)
@@ -106,4 +107,32 @@ fn a_digest_is_compared_over_its_own_range() {
         id(1),
         id(10)
     ));
+}
+
+#[test]
+fn a_late_event_goes_on_saying_so_when_its_message_is_changed() {
+    let mut ring = Ring::new();
+    ring.prime(vec![message(1)], true, Some(id(1)));
+    ring.push(Entry {
+        id: id(2),
+        is_message: false,
+        late: true,
+        ..message(1)
+    });
+    ring.replace(id(1), &text_frame(br#"{"message":"edited"}"#));
+    let frames: Vec<_> = (ring.first_arrival()..ring.next_arrival())
+        .map(|n| text_of(&ring.get(n).unwrap().frame).unwrap().to_vec())
+        .collect();
+    assert_eq!(frames[0], br#"{"message":"edited"}"#);
+    let late = |n| format!(r#"{{"message":"edited","late":true,"event_id":"{}"}}"#, id(n));
+    assert_eq!(frames[1], late(2).as_bytes());
+    // One that was read before the change tells what is known here.
+    let mut another = Entry {
+        id: id(3),
+        is_message: false,
+        late: true,
+        ..message(1)
+    };
+    ring.bring_up_to_date(&mut another);
+    assert_eq!(text_of(&another.frame).unwrap(), late(3).as_bytes());
 }

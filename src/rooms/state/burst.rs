@@ -140,6 +140,7 @@ impl<L: Outlet> RoomState<L> {
         let plain = late.is_some().then(|| self.plain_of(message));
         let content = if published { content_of(&entry, plain) } else { None };
         let frame = (fresh && self.note(&entry)).then(|| {
+            self.ring.bring_up_to_date(&mut entry);
             let frame = entry.frame.clone();
             self.ring.push(entry);
             frame

@@ -49,6 +49,12 @@ impl<L: Outlet> RoomState<L> {
             return Progress::Gone;
         };
         let Slot { link, behind } = &mut self.slots[at];
+        if !self.mechanisms.arrivals
+            && let Some(catch_up) = behind
+            && catch_up.announce.is_none()
+        {
+            catch_up.next = self.ring.first_above(catch_up.after);
+        }
         loop {
             let Some(catch_up) = behind else { return Progress::Live };
             if catch_up.next < self.ring.first_arrival() {

@@ -23,6 +23,7 @@ pub use shared::Told;
 
 use self::catch_up::{CatchUp, Pages};
 use self::shared::Shared;
+use super::doubt::Mechanisms;
 use super::ring::{Entry, Ring};
 use crate::fanout::{Outlet, Taken};
 use crate::limits;
@@ -99,6 +100,8 @@ pub struct RoomState<L> {
     encodings: u64,
     /// Bursts carry what other nodes are to be told.
     publishes: bool,
+    /// What may be switched off of it by tests.
+    mechanisms: Mechanisms,
     /// What a room of a cluster knows besides.
     shared: Option<Box<Shared>>,
 }
@@ -114,6 +117,7 @@ impl<L: Outlet> RoomState<L> {
             index: HashMap::new(),
             encodings: 0,
             publishes: false,
+            mechanisms: Mechanisms::default(),
             shared: None,
         }
     }
@@ -123,6 +127,11 @@ impl<L: Outlet> RoomState<L> {
     pub fn publishing(mut self) -> Self {
         self.publishes = true;
         self
+    }
+
+    #[doc(hidden)]
+    pub const fn switch(&mut self, mechanisms: Mechanisms) {
+        self.mechanisms = mechanisms;
     }
 
     /// The room's names.
@@ -167,6 +176,14 @@ impl<L: Outlet> RoomState<L> {
             .iter()
             .map(|slot| &slot.link)
             .filter(move |link| link.author().id == user)
+    }
+
+    fn span_before(&self, cursor: EventId) -> EventId {
+        if self.mechanisms.span {
+            span_before(cursor)
+        } else {
+            cursor
+        }
     }
 
     fn entry_of(&mut self, message: &Message, from: Option<ConnectionId>) -> Entry {
@@ -268,7 +285,7 @@ impl<L: Outlet> RoomState<L> {
         if self.ring.count_above(since) > limits::REPLAY_EVENTS_MAX {
             return page(true);
         }
-        let lower = span_before(since);
+        let lower = self.span_before(since);
         if !self.ring.covers(since) && hopeless {
             return page(true);
         }
@@ -341,7 +358,10 @@ impl<L: Outlet> RoomState<L> {
         let pages = self.shared.as_ref().map(|shared| Pages {
             begin: match plan {
                 Plan::FromStore { after } => after,
-                _ => since.map_or(after, span_before).min(after).min(shared.replay_from()),
+                _ => since
+                    .map_or(after, |since| self.span_before(since))
+                    .min(after)
+                    .min(shared.replay_from()),
             },
             round: None,
         });

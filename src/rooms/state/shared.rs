@@ -13,6 +13,7 @@ use crate::rooms::envelope::{Content, Durable};
 use crate::rooms::ring::Entry;
 use crate::rooms::seen::Seen;
 use crate::wire::inbound::JoinFrom;
+use crate::wire::outbound::late_frame;
 
 /// What a room of a cluster knows besides its ring and its readers.
 #[derive(Debug, Default)]
@@ -101,12 +102,13 @@ impl<L: Outlet> RoomState<L> {
 
     /// Notes an event that is about to be told; false if it was told already.
     pub(super) fn note(&mut self, entry: &Entry) -> bool {
+        let seen = self.mechanisms.seen;
         self.shared.as_mut().is_none_or(|shared| {
             let fresh = shared.seen.insert(entry.id, entry.id == entry.message);
             if entry.late {
                 shared.seen.insert(entry.message, true);
             }
-            fresh
+            fresh || !seen
         })
     }
 
@@ -139,7 +141,7 @@ impl<L: Outlet> RoomState<L> {
 
     /// What a resume needs: the span before its cursor, unless the client has all of it.
     pub(super) fn plan_shared(&self, shared: &Shared, from: JoinFrom, since: EventId, hopeless: bool) -> Plan {
-        let lower = span_before(since);
+        let lower = self.span_before(since);
         // Edits below the cursor are no part of the digest: they are told again.
         let spare = from.have.is_some_and(|digest| shared.seen.agrees(digest, lower, since))
             && self.ring.covers(since)
@@ -192,8 +194,13 @@ impl<L: Outlet> RoomState<L> {
             }
             if entry.is_message || entry.late {
                 if let Some(frame) = self.overtaken(&entry) {
-                    entry.frame = frame;
+                    entry.frame = if entry.late {
+                        late_frame(&frame, entry.id)
+                    } else {
+                        frame
+                    };
                 }
+                self.ring.bring_up_to_date(&mut entry);
             } else if !self.change(&entry, plain) {
                 continue;
             }

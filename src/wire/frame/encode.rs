@@ -61,6 +61,17 @@ pub fn text_frame(payload: &[u8]) -> Bytes {
     frame(OpCode::Text, payload)
 }
 
+/// What a whole text frame of the server's carries.
+#[must_use]
+pub fn text_of(frame: &[u8]) -> Option<&[u8]> {
+    let head = match frame.get(1)? {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    };
+    frame.get(head..)
+}
+
 /// A binary frame.
 #[must_use]
 pub fn binary_frame(payload: &[u8]) -> Bytes {

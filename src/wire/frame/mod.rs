@@ -14,7 +14,8 @@ mod tests;
 
 pub use decode::{Decoder, Event, Step};
 pub use encode::{
-    FrameBuilder, HEADER_MAX, binary_frame, close_frame, ping_frame, pong_frame, put_frame, raw_close_frame, text_frame,
+    FrameBuilder, HEADER_MAX, binary_frame, close_frame, ping_frame, pong_frame, put_frame, raw_close_frame,
+    text_frame, text_of,
 };
 
 use super::close::CloseCode;

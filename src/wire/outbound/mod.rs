@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::model::{ConnectionId, Event, EventId, EventKind, Name, Role, Room, RoomId, RoomKind, Timestamp, UserId};
 
 pub use notice::{InboxView, Notice};
-pub use view::{MessageView, PresenceView};
+pub use view::{MessageView, PresenceView, late_frame};
 
 /// A room as frames name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -380,5 +380,10 @@ mod tests {
         assert_eq!(json["late"], true);
         assert_eq!(json["event_id"], id.to_string());
         assert_eq!(json["id"], message.id.to_string());
+        let plain = to_json(&Outbound::Message(MessageView::new("lobby", &message)));
+        let late = crate::wire::frame::text_frame(&event_json("lobby", message.room, &event));
+        assert_eq!(late_frame(&crate::wire::frame::text_frame(&plain), id), late);
+        let other = EventId::new(1_795_442_550_000, 3, 9);
+        assert_eq!(late_frame(&late_frame(&late, other), id), late);
     }
 }

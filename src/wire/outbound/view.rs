@@ -1,8 +1,10 @@
 //! A message and presence as clients see them.
 
+use bytes::Bytes;
 use serde::Serialize;
 
 use crate::model::{EventId, Message, Name, RoomId, Timestamp, UserId};
+use crate::wire::frame::{text_frame, text_of};
 
 /// A message as frames and HTTP answers show it.
 #[derive(Debug, Clone, Serialize)]
@@ -66,6 +68,27 @@ impl<'a> MessageView<'a> {
             event_id: None,
         }
     }
+}
+
+/// What begins the end of a late message's JSON: its last two fields, in the order of the view.
+const LATE: &[u8] = br#","late":true,"event_id":""#;
+/// An id as JSON has it, and what follows on it there.
+const ID_AND_END: usize = 36 + 2;
+
+/// A message's frame, as the late event with this id tells the message; also that of another late event of it.
+#[must_use]
+pub fn late_frame(message: &Bytes, event: EventId) -> Bytes {
+    let Some(object) = text_of(message).and_then(|json| json.strip_suffix(b"}")) else {
+        return message.clone();
+    };
+    // A text can't hold these bytes: a quotation mark in it is escaped.
+    let end = (object.len() + 1).saturating_sub(LATE.len() + ID_AND_END);
+    let was_late = object[end..].starts_with(LATE);
+    let mut json = object[..if was_late { end } else { object.len() }].to_vec();
+    json.extend_from_slice(LATE);
+    json.extend_from_slice(event.to_string().as_bytes());
+    json.extend_from_slice(br#""}"#);
+    text_frame(&json)
 }
 
 /// The two shapes of `presence`.
