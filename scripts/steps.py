@@ -34,6 +34,9 @@ class Outcome:
     failed: int = 0
     skips: list = field(default_factory=list)
 
+# The example makes the features of the dependencies those of the tests, so that nothing is built a second time.
+BUILD_NATTER = ["cargo", "build", "--locked", "--all-features", "--bin", "natter", "--example", "ws_echo"]
+
 
 def check(log, *commands, cwd=ROOT, env=None):
     """One check per command: it passes if the command ends with 0."""
@@ -174,7 +177,7 @@ def fuzz_long(log):
 
 def server(log, data):
     """Starts a server of the debug build on free ports; returns the process and its address."""
-    tools.need(["cargo", "build", "--locked", "--all-features", "--bin", "natter"], log)
+    tools.need(BUILD_NATTER, log)
     command = [BINARY, "serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data-dir", data]
     return tools.start([*command, "--limits", "off"], "listening on ", log)
 
@@ -225,7 +228,7 @@ def k6(log):
 
 def on_cluster(log, wanted):
     """The operators' commands and some k6 scripts against two nodes on real servers."""
-    tools.need(["cargo", "build", "--locked", "--all-features", "--bin", "natter"], log)
+    tools.need(BUILD_NATTER, log)
     results, skips = cluster.run(*SERVERS.wait(), wanted, log)
     return Outcome(*kube.count(log, results), skips)
 
@@ -246,7 +249,7 @@ def e2e(log):
         return Outcome(skips=["web/e2e holds no tests"])
     web_ready(log)
     chromium = tools.system("chromium")
-    tools.need(["cargo", "build", "--locked", "--all-features", "--bin", "natter"], log)
+    tools.need(BUILD_NATTER, log)
     if not (WEB / "dist" / "index.html").exists():
         tools.need(["npm", "run", "build"], log, NPM, WEB)
     out = tools.SERVICES / "playwright.json"
