@@ -22,7 +22,7 @@ use super::doubt::Input;
 use super::live::Live;
 use crate::fanout::Registry;
 use crate::limits;
-use crate::model::{Change, Event, Room, RoomId, Timestamp, UserId, WallClock};
+use crate::model::{Change, Event, EventId, Room, RoomId, Timestamp, UserId, WallClock};
 use crate::presence::Presence;
 use crate::store::{self, Store};
 use crate::wire::outbound::{LeftReason, Notice, RoomRef};
@@ -304,6 +304,20 @@ impl Live for LiveHub {
         answer
             .await
             .unwrap_or_else(|_| Err(store::Error::UnknownOutcome("the room's task ended".into())))
+    }
+
+    async fn newest_message(&self, room: &Arc<Room>) -> store::Result<Option<EventId>> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(room, Command::Newest(reply)).await;
+        match tokio::time::timeout(limits::SEND_DECISION, answer).await {
+            Ok(Ok(answer)) => answer,
+            // The room's task could not find out by itself.
+            Ok(Err(_)) => {
+                let page = self.0.store.page(room.id, store::Range::Latest, 1).await?;
+                Ok(page.messages.last().map(|message| message.id))
+            }
+            Err(_) => Err(store::Error::Refused("the room can't be read now".into())),
+        }
     }
 
     fn is_alone(&self) -> bool {

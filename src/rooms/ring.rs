@@ -85,6 +85,13 @@ impl Ring {
         self.newest
     }
 
+    /// The greatest id of the messages that are here.
+    #[must_use]
+    pub fn newest_message(&self) -> Option<EventId> {
+        let messages = self.entries.iter().filter(|entry| entry.is_message);
+        messages.map(|entry| entry.message).max()
+    }
+
     /// The arrival number that the next event will have.
     #[must_use]
     pub fn next_arrival(&self) -> u64 {

@@ -96,3 +96,37 @@ async fn a_storm_of_resumes_reads_each_room_once() {
         "{reads} reads of messages for {READERS} readers of two rooms"
     );
 }
+
+/// Nobody reads the room and none of them is a member yet: what the joins of all of them need is read together, and what
+/// is unread to each begins after the newest message.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn first_joins_of_many_at_once_read_the_room_at_most_twice() {
+    const JOINERS: usize = 40;
+    let mut server = Server::start();
+    let ann = server.user("ann").await;
+    let mut writer = server.room("hall", &ann).await;
+    let mut newest = String::new();
+    for n in 0..60 {
+        let ack = writer.say(&format!("message {n}")).await;
+        ack["id"].as_str().expect("an id").clone_into(&mut newest);
+    }
+    let mut users = Vec::new();
+    for n in 0..JOINERS {
+        users.push(server.user(&format!("joiner{n}-")).await);
+    }
+    server.kill();
+    server.start_again();
+    let join = |user| {
+        let (server, newest) = (&server, &newest);
+        async move {
+            let mut socket = server.socket("/ws/chat/hall/", user).await;
+            let frames = socket.all_until("live").await;
+            let joined = frames.iter().find(|frame| frame["type"] == "joined").expect("joined");
+            assert_eq!(joined["read"], **newest, "where unread messages begin");
+            assert_eq!(frames.iter().filter(|frame| frame["type"] == "message").count(), 50);
+        }
+    };
+    futures_util::future::join_all(users.iter().map(join)).await;
+    let reads = server.metric(READS).await;
+    assert!(reads <= 2.0, "{reads} reads of messages for {JOINERS} first joins");
+}

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::fanout::Link;
-use crate::model::{Author, Change, ConnectionId, Event, NewMessage, Room, UserId};
+use crate::model::{Author, Change, ConnectionId, Event, EventId, NewMessage, Room, UserId};
 use crate::rooms::directory::{Joined, Watch};
 use crate::store;
 use crate::telemetry::traces::Span;
@@ -110,6 +110,8 @@ pub enum Command {
         /// Done.
         done: oneshot::Sender<()>,
     },
+    /// Which message is the newest; dropped without an answer where that can't be found out here.
+    Newest(oneshot::Sender<store::Result<Option<EventId>>>),
     /// Who reads the room, each once.
     Readers(oneshot::Sender<Vec<UserId>>),
     /// The room changed; if it was deleted, everybody is taken out.

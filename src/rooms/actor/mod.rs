@@ -7,6 +7,7 @@
 mod command;
 mod gate;
 mod mention;
+mod newest;
 mod overdue;
 mod presence;
 mod remote;
@@ -81,6 +82,8 @@ struct Actor {
     /// Reads that returned while a write was under way: they may hold what it has stored but not yet delivered.
     put_off: Vec<Step>,
     joins: Vec<Join>,
+    /// Who wants to know the newest message.
+    newest_asked: Vec<newest::Asked>,
     loading: bool,
     /// The other nodes, and what they have for the room.
     cluster: Option<(Arc<Cluster>, Arc<Mailbox>)>,
@@ -115,6 +118,7 @@ impl Actor {
             under_way: None,
             put_off: Vec::new(),
             joins: Vec::new(),
+            newest_asked: Vec::new(),
             loading: false,
             cluster,
             attached: Attached::No,
@@ -177,6 +181,7 @@ impl Actor {
             && self.under_way.is_none()
             && self.writes.is_empty()
             && self.joins.is_empty()
+            && self.newest_asked.is_empty()
             && self.gated.is_empty()
             && self.roll.is_empty()
             && self.idle_since.elapsed() >= limits::ROOM_LINGER

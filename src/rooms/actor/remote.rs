@@ -75,12 +75,16 @@ impl Actor {
                 // From here on what is told is counted; what was told before is in the read that comes next.
                 self.state.share(self.hub.now());
                 self.hub.doubt(Input::Activated(self.room.id));
+                for reply in std::mem::take(&mut self.newest_asked) {
+                    self.newest(reply);
+                }
                 for join in waiting {
                     self.join(join);
                 }
             }
             Err(error) => {
                 self.attached = Attached::No;
+                self.newest_asked.clear();
                 tracing::warn!(%error, room = %self.room.id, "the room can't be joined on the channel layer");
                 for join in waiting {
                     let _ = join.reply.send(Err(JoinError::Layer(error.clone())));

@@ -172,6 +172,7 @@ impl Actor {
                 self.cut(user, reason);
                 let _ = done.send(());
             }
+            Command::Newest(reply) => self.newest(reply),
             Command::Readers(reply) => {
                 let users: BTreeSet<_> = self.state.links().map(|link| link.author().id).collect();
                 let _ = reply.send(users.into_iter().collect());

@@ -321,6 +321,7 @@ impl Actor {
 
     fn loaded(&mut self, result: store::Result<()>) {
         self.loading = false;
+        self.tell_newest(&result);
         let waiting = std::mem::take(&mut self.joins);
         match result {
             Ok(()) => {

@@ -6,7 +6,7 @@ use super::{Directory, Error, Result, RoomKey, UserKey, author_of};
 use crate::control_log::{Entry, StandingCut};
 use crate::limits;
 use crate::model::{Action, EventId, Name, Role, Room, RoomId, RoomKind, Standing, User, UserId};
-use crate::store::{self, NewRoom, Range};
+use crate::store::NewRoom;
 use crate::throttle::Kind;
 use crate::wire::outbound::Notice;
 
@@ -126,10 +126,10 @@ impl Directory {
     }
 
     /// Writes a membership whose unread messages begin now.
-    async fn admit(&self, room: &Room, user: UserId) -> Result<(Role, Option<EventId>)> {
+    async fn admit(&self, room: &Arc<Room>, user: UserId) -> Result<(Role, Option<EventId>)> {
         self.count(Kind::Membership, "new memberships", user).await?;
         self.has_room_for_more(user).await?;
-        let newest = self.newest_message(room.id).await?;
+        let newest = self.seams.live.newest_message(room).await?;
         let store = &self.seams.store;
         store
             .put_member(room.id, user, Role::Member, self.now(), newest)
@@ -153,11 +153,6 @@ impl Directory {
         let room = room.into();
         self.seams.live.inbox(user, &Notice::Joined { room, role });
         Ok(())
-    }
-
-    pub(super) async fn newest_message(&self, room: RoomId) -> store::Result<Option<EventId>> {
-        let page = self.seams.store.page(room, Range::Latest, 1).await?;
-        Ok(page.messages.last().map(|message| message.id))
     }
 
     /// Opens the direct conversation with somebody.

@@ -3,6 +3,8 @@
 //! Each of these may be repeated: what is already so is announced again, because an earlier attempt may have been
 //! stored and then not have reached the control log.
 
+use std::sync::Arc;
+
 use super::{Directory, Error, Result, author_of};
 use crate::control_log::{Entry, StandingCut};
 use crate::model::permission::outranks;
@@ -57,7 +59,7 @@ impl Directory {
         }
         self.count(Kind::Membership, "new memberships", actor.id).await?;
         let first = if role == Role::Owner { Role::Member } else { role };
-        let newest = self.newest_message(room.id).await?;
+        let newest = self.seams.live.newest_message(&Arc::new(room.clone())).await?;
         let store = &self.seams.store;
         store.put_member(room.id, target.id, first, self.now(), newest).await?;
         self.announce(Entry::Standing {

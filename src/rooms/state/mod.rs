@@ -164,6 +164,22 @@ impl<L: Outlet> RoomState<L> {
         self.encodings
     }
 
+    /// Whether the newest message is known here, or that there is none.
+    #[must_use]
+    pub fn knows_newest(&self) -> bool {
+        if self.is_shared() {
+            self.ring.latest_page(1).is_some()
+        } else {
+            self.ring.has_latest(1)
+        }
+    }
+
+    /// The newest message, as far as it is known here.
+    #[must_use]
+    pub fn newest_message(&self) -> Option<EventId> {
+        self.ring.newest_message()
+    }
+
     /// Whether this connection reads the room.
     #[must_use]
     pub fn has(&self, connection: ConnectionId) -> bool {

@@ -38,6 +38,11 @@ impl Live for Recorder {
         self.store.change(change).await
     }
 
+    async fn newest_message(&self, room: &Arc<Room>) -> store::Result<Option<EventId>> {
+        let page = self.store.page(room.id, store::Range::Latest, 1).await?;
+        Ok(page.messages.last().map(|message| message.id))
+    }
+
     fn inbox(&self, user: UserId, notice: &Notice) {
         self.notices.lock().push((user, notice.clone()));
     }
