@@ -38,18 +38,32 @@ pub struct Committed<L> {
     pub answered: bool,
 }
 
-/// Frames to be delivered to every live reader. Made once, delivered in slices so that other tasks get their turn.
+/// Frames to be delivered to every live reader. Made once, delivered in slices so that other tasks get their turn; no
+/// reader may come or go between its making and its last slice.
 #[derive(Debug)]
 pub struct Burst {
     /// How many events it carries.
     pub events: usize,
     pub(super) chunks: Vec<Chunk>,
-    pub(super) senders: HashMap<ConnectionId, Bytes>,
-    pub(super) acks: HashMap<ConnectionId, Bytes>,
+    /// What the senders get in place of the chunks, in the order of their places among the readers: the walk over the
+    /// readers meets them one after the other, so nobody else costs a look into a table.
+    pub(super) own: Vec<Own>,
     pub(super) first: u64,
     pub(super) before: EventId,
     /// What other nodes are to be told, in the same order.
     pub outgoing: Vec<(EventId, Content)>,
+}
+
+/// What a sender of the batch gets.
+#[derive(Debug)]
+pub(super) struct Own {
+    /// Its place among the readers.
+    at: usize,
+    /// Its acknowledgements and the others' messages, in the order of ids. `None`: too much for one write, so it goes
+    /// through the ring too, and nobody holds more than the outbox.
+    all: Option<Bytes>,
+    /// Its acknowledgements alone.
+    acks: Bytes,
 }
 
 #[derive(Debug)]
@@ -99,17 +113,12 @@ impl<L: Outlet> RoomState<L> {
                 }
             }
         }
-        let senders = self.sender_buffers(&items);
+        let own = self.own_of(acks, &items);
         let frames = items.into_iter().filter_map(|(_, frame, _)| frame);
-        let acks = acks
-            .into_iter()
-            .map(|(connection, ack)| (connection, ack.freeze()))
-            .collect();
         Burst {
             events: usize::try_from(self.ring.next_arrival() - first).unwrap_or(usize::MAX),
             chunks: self.chunks(frames, first, before),
-            senders,
-            acks,
+            own,
             first,
             before,
             outgoing,
@@ -168,29 +177,34 @@ impl<L: Outlet> RoomState<L> {
         }))
     }
 
-    /// What each sender of a batch gets: its acknowledgements and the others' messages, in the order of ids.
-    fn sender_buffers(&self, items: &[(ConnectionId, Option<Bytes>, Bytes)]) -> HashMap<ConnectionId, Bytes> {
-        let mut buffers = HashMap::new();
-        for &(sender, ..) in items {
-            let Some(&at) = self.index.get(&sender) else { continue };
-            if buffers.contains_key(&sender) {
-                continue;
-            }
-            let echo = self.slots[at].link.echo();
-            let mut buffer = BytesMut::new();
-            for (from, frame, ack) in items {
-                if *from == sender {
-                    buffer.extend_from_slice(ack);
-                }
-                if let Some(frame) = frame
-                    && (*from != sender || echo)
-                {
-                    buffer.extend_from_slice(frame);
-                }
-            }
-            buffers.insert(sender, buffer.freeze());
-        }
-        buffers
+    /// What each sender of a batch that reads the room gets.
+    fn own_of(
+        &self,
+        acks: HashMap<ConnectionId, BytesMut>,
+        items: &[(ConnectionId, Option<Bytes>, Bytes)],
+    ) -> Vec<Own> {
+        let mut own: Vec<Own> = acks
+            .into_iter()
+            .filter_map(|(sender, acks)| {
+                let at = *self.index.get(&sender)?;
+                let echo = self.slots[at].link.echo();
+                let parts = items.iter().flat_map(|(from, frame, ack)| {
+                    let frame = frame.as_ref().filter(|_| *from != sender || echo);
+                    [Some(ack).filter(|_| *from == sender), frame]
+                });
+                let parts = parts.flatten();
+                let length = parts.clone().map(Bytes::len).sum();
+                let all = (length <= limits::BURST_BYTES_MAX).then(|| {
+                    let mut all = BytesMut::with_capacity(length);
+                    parts.for_each(|part| all.extend_from_slice(part));
+                    all.freeze()
+                });
+                let acks = acks.freeze();
+                Some(Own { at, all, acks })
+            })
+            .collect();
+        own.sort_unstable_by_key(|own| own.at);
+        own
     }
 
     pub(super) fn chunks(&self, frames: impl Iterator<Item = Bytes>, first: u64, before: EventId) -> Vec<Chunk> {
@@ -246,8 +260,7 @@ impl<L: Outlet> RoomState<L> {
         Some(Burst {
             events: usize::from(frames.is_some()),
             chunks: self.chunks(frames.into_iter(), first, before),
-            senders: HashMap::new(),
-            acks: HashMap::new(),
+            own: Vec::new(),
             first,
             before,
             outgoing,
@@ -258,8 +271,9 @@ impl<L: Outlet> RoomState<L> {
     pub fn deliver(&mut self, burst: &Burst, start: usize, count: usize) -> Option<usize> {
         let end = (start + count).min(self.slots.len());
         let begin = self.shared.as_ref().map(|shared| shared.replay_from());
-        for slot in &mut self.slots[start..end] {
-            deliver_to(&self.room, slot, burst, begin);
+        let mut own = burst.own.iter().skip_while(|own| own.at < start).peekable();
+        for (at, slot) in self.slots.iter_mut().enumerate().take(end).skip(start) {
+            deliver_to(&self.room, slot, burst, own.next_if(|own| own.at == at), begin);
         }
         (end < self.slots.len()).then_some(end)
     }
@@ -284,9 +298,8 @@ pub(super) fn deleted_message(room: &RoomRef, id: EventId, author: Author, event
     ))))
 }
 
-fn deliver_to<L: Outlet>(room: &RoomRef, slot: &mut Slot<L>, burst: &Burst, begin: Option<EventId>) {
+fn deliver_to<L: Outlet>(room: &RoomRef, slot: &mut Slot<L>, burst: &Burst, own: Option<&Own>, begin: Option<EventId>) {
     let link = &slot.link;
-    let connection = link.connection();
     let fall_behind = |next, after| {
         link.behind(room.id, next);
         Some(Box::new(CatchUp {
@@ -304,18 +317,15 @@ fn deliver_to<L: Outlet>(room: &RoomRef, slot: &mut Slot<L>, burst: &Burst, begi
         }))
     };
     if slot.behind.is_some() {
-        if let Some(acks) = burst.acks.get(&connection) {
-            let _ = link.answer(acks.clone());
+        if let Some(own) = own {
+            let _ = link.answer(own.acks.clone());
         }
         return;
     }
-    if let Some(buffer) = burst.senders.get(&connection) {
-        // A very large batch goes to its senders through the ring too, so that nobody holds more than the outbox.
-        if buffer.len() > limits::BURST_BYTES_MAX || link.events(buffer) == Taken::Full {
+    if let Some(own) = own {
+        if own.all.as_ref().is_none_or(|all| link.events(all) == Taken::Full) {
             slot.behind = fall_behind(burst.first, burst.before);
-            if let Some(acks) = burst.acks.get(&connection) {
-                let _ = link.answer(acks.clone());
-            }
+            let _ = link.answer(own.acks.clone());
         }
         return;
     }

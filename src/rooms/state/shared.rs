@@ -1,6 +1,6 @@
 //! What a room knows in a cluster, where several nodes tell its events and none of them in order.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
@@ -210,8 +210,7 @@ impl<L: Outlet> RoomState<L> {
         Burst {
             events: frames.len(),
             chunks: self.chunks(frames.into_iter(), first, before),
-            senders: HashMap::new(),
-            acks: HashMap::new(),
+            own: Vec::new(),
             first,
             before,
             outgoing: Vec::new(),
