@@ -11,6 +11,10 @@ use crate::config::Flags;
 pub struct Cli {
     #[command(flatten)]
     flags: Flags,
+    /// Be a process of a later version
+    #[cfg(feature = "next-version")]
+    #[arg(long, hide = true, global = true)]
+    next_version: Option<crate::next_version::Next>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -55,6 +59,10 @@ impl Cli {
     /// The command and the configuration's flags, wherever they stood.
     #[must_use]
     pub fn split(self) -> (Option<Command>, Flags) {
+        #[cfg(feature = "next-version")]
+        if let Some(next) = self.next_version {
+            crate::next_version::begin(next);
+        }
         let inner = match &self.command {
             None | Some(Command::Smoke(_) | Command::Bench(_)) => Flags::default(),
             Some(Command::Serve(flags) | Command::Check(flags) | Command::Migrate(flags)) => flags.clone(),

@@ -17,6 +17,8 @@ pub mod limits;
 pub mod listen;
 pub mod metrics;
 pub mod model;
+#[cfg(feature = "next-version")]
+pub mod next_version;
 pub mod presence;
 pub mod process;
 pub mod redis_link;

@@ -122,6 +122,8 @@ pub const SEED_ROWS_PER_WRITE: usize = 2_000;
 pub const READERS: usize = 4;
 /// How long a CQL server may take for one statement; beyond it a read is refused and a write's outcome is unknown.
 pub const CQL_TIMEOUT: Duration = Duration::from_millis(2_500);
+/// After so long without an answer a statement that can be applied twice is given to a second CQL server as well.
+pub const CQL_SECOND_SERVER_AFTER: Duration = Duration::from_millis(500);
 /// Connections to each CQL server; a server with shards gets at least one for each of them.
 pub const CQL_CONNECTIONS_PER_NODE: NonZeroUsize = NonZeroUsize::new(4).expect("four");
 /// Rows that a CQL server sends in one piece.
@@ -383,6 +385,9 @@ pub const PARKED_EVENTS_MAX: usize = 1_024;
 pub const REPAIR_INTERVAL: Duration = Duration::from_secs(2);
 /// A room that could not be repaired for this long is held.
 pub const HOLD_AFTER: Duration = Duration::from_secs(10);
+/// When a room is read again for the second time after a write whose outcome nobody knows: a CQL server that was stopped
+/// does then what it was asked before.
+pub const UNSURE_AGAIN: Duration = Duration::from_secs(10);
 /// How long the mark of a process that went is kept.
 pub const MARK_KEPT: Duration = Duration::from_secs(60 * 60);
 /// Ids that an active room remembers as told; beyond it a repair may tell the oldest again.

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 const ORDER: &[&str] = &[
     "model",
     "limits",
+    // Test builds only.
+    "next_version",
     "config",
     "wire",
     "process",

@@ -197,5 +197,7 @@ const fn cause_name(cause: Cause) -> &'static str {
         Cause::FirstSeen => "first_seen",
         Cause::Layer => "layer",
         Cause::Leases => "leases",
+        Cause::Reply => "reply",
+        Cause::Unsure => "unsure",
     }
 }

@@ -40,7 +40,17 @@ const CACHES: &[&str] = &[
     "other",
 ];
 /// Why what other nodes tell comes into doubt.
-const CAUSES: &[&str] = &["silence", "gap", "hole", "first_seen", "layer", "leases", "other"];
+const CAUSES: &[&str] = &[
+    "silence",
+    "gap",
+    "hole",
+    "first_seen",
+    "layer",
+    "leases",
+    "reply",
+    "unsure",
+    "other",
+];
 type Reader = Box<dyn Fn(&Metrics) + Send + Sync>;
 
 /// Brings the counters of a family up to counts that are kept elsewhere; what has no label of its own adds up as `other`.

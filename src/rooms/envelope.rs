@@ -7,12 +7,16 @@
 //!
 //! Nodes of two versions run side by side during a rolling change. A later version may add kinds and may append fields
 //! to a header: a kind below 128 is durable and begins with the fields of [`Durable`] up to `id`, so its number is
-//! counted even where the kind is not understood; others are passed over. The version byte changes only when that no
-//! longer holds.
+//! counted even where the kind is not understood; others are passed over. The version byte changes only when a known kind
+//! changes its fields. Then too a durable kind begins with these, so that its number is known at once: what it tells is
+//! read from the store.
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+mod fields;
 
-use crate::model::{Author, BootId, EventId, Name, RoomId, Timestamp, UserId};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+
+use self::fields::{put_author, put_cause, take_16, take_author, take_cause, take_event_id, take_u64};
+use crate::model::{Author, BootId, EventId, RoomId, Timestamp, UserId};
 
 /// The version of the layout that this build writes and understands.
 pub const VERSION: u8 = 1;
@@ -22,7 +26,7 @@ const FIXED: usize = 4;
 /// Why bytes are not an envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEnvelope {
-    /// Another layout: a newer build wrote it. Its publisher's status frames tell what it held.
+    /// Another layout, of an older build, or one that hides what every layout has.
     #[error("the envelope has version {0}, this build understands {VERSION}")]
     Version(u8),
     /// It ends before its fields do.
@@ -42,6 +46,13 @@ pub enum Envelope {
     Passing(Passing),
     /// A passing kind of a newer build.
     Unknown(u8),
+    /// A durable event in the layout of a newer build: it has to be read from the store.
+    Newer {
+        /// The publishing process.
+        boot: BootId,
+        /// Its number for this room.
+        number: u64,
+    },
 }
 
 /// A durable event of a room.
@@ -66,6 +77,8 @@ pub enum Content {
     Message {
         /// Who wrote it: what stays of it once it is deleted.
         author: Author,
+        /// The message that it answers, which is told before it.
+        cause: Option<EventId>,
         /// What members get.
         frame: Bytes,
     },
@@ -75,6 +88,8 @@ pub enum Content {
         message: EventId,
         /// Who wrote it.
         author: Author,
+        /// The message that it answers, which is told before it.
+        cause: Option<EventId>,
         /// What members get.
         frame: Bytes,
         /// The message without the mark of lateness, for those who join later.
@@ -160,7 +175,7 @@ mod kind {
 }
 
 impl Envelope {
-    /// The bytes to publish. An `Unknown` is not written: it is empty.
+    /// The bytes to publish. What this build does not know is not written: it is empty.
     #[must_use]
     pub fn encode(&self) -> Bytes {
         let mut header = BytesMut::with_capacity(128);
@@ -168,11 +183,12 @@ impl Envelope {
         let (kind, first, second) = match self {
             Self::Durable(durable) => durable.put(&mut header),
             Self::Passing(passing) => passing.put(&mut header),
-            Self::Unknown(_) => return Bytes::new(),
+            Self::Unknown(_) | Self::Newer { .. } => return Bytes::new(),
         };
+        let version = written(&mut header, kind);
         let (first, second) = (first.unwrap_or(&none), second.unwrap_or(&none));
         let mut bytes = BytesMut::with_capacity(FIXED + header.len() + 4 + first.len() + second.len());
-        bytes.put_u8(VERSION);
+        bytes.put_u8(version);
         bytes.put_u8(kind);
         // A header holds ids, numbers and one name of at most 32 bytes.
         bytes.put_u16(u16::try_from(header.len()).unwrap_or(u16::MAX));
@@ -193,17 +209,50 @@ impl Envelope {
         let [version, kind, length @ ..] = payload.get(..FIXED).ok_or(InvalidEnvelope::Short)? else {
             return Err(InvalidEnvelope::Short);
         };
-        if *version != VERSION {
+        if *version < VERSION {
             return Err(InvalidEnvelope::Version(*version));
         }
         let end = FIXED + usize::from(u16::from_be_bytes([length[0], length[1]]));
         let mut header = payload.get(FIXED..end).ok_or(InvalidEnvelope::Short)?;
+        #[cfg(feature = "next-version")]
+        let known = crate::next_version::read(*version, header);
+        #[cfg(not(feature = "next-version"))]
+        let known: Option<Vec<u8>> = None;
+        match &known {
+            Some(known) => header = known,
+            None if *version > VERSION => return newer(*version, *kind, header),
+            None => {}
+        }
         let (first, second) = frames_of(payload, end)?;
         if *kind >= kind::PASSING {
             return Passing::take(*kind, &mut header, first);
         }
         Durable::take(*kind, &mut header, first, second).map(Self::Durable)
     }
+}
+
+/// Finishes a header; answers the version of its layout.
+#[cfg(not(feature = "next-version"))]
+const fn written(_header: &mut BytesMut, _kind: u8) -> u8 {
+    VERSION
+}
+
+#[cfg(feature = "next-version")]
+fn written(header: &mut BytesMut, kind: u8) -> u8 {
+    crate::next_version::written(header, kind < kind::PASSING).unwrap_or(VERSION)
+}
+
+/// What is understood of every layout.
+fn newer(version: u8, kind: u8, mut header: &[u8]) -> Result<Envelope, InvalidEnvelope> {
+    if kind >= kind::PASSING {
+        return Ok(Envelope::Unknown(kind));
+    }
+    let boot = BootId::from_bytes(take_16(&mut header).map_err(|_| InvalidEnvelope::Version(version))?);
+    let number = take_u64(&mut header).map_err(|_| InvalidEnvelope::Version(version))?;
+    if matches!(number, 0 | u64::MAX) {
+        return Err(InvalidEnvelope::Field("publish number"));
+    }
+    Ok(Envelope::Newer { boot, number })
 }
 
 fn frames_of(payload: &Bytes, at: usize) -> Result<(Bytes, Bytes), InvalidEnvelope> {
@@ -225,18 +274,21 @@ impl Durable {
         header.put_u64(self.previous.millis());
         header.put_slice(self.id.as_bytes());
         match &self.content {
-            Content::Message { author, frame } => {
+            Content::Message { author, cause, frame } => {
                 put_author(header, author);
+                put_cause(header, *cause);
                 (kind::MESSAGE, Some(frame), None)
             }
             Content::Late {
                 message,
                 author,
+                cause,
                 frame,
                 plain,
             } => {
                 header.put_slice(message.as_bytes());
                 put_author(header, author);
+                put_cause(header, *cause);
                 (kind::LATE, Some(frame), Some(plain))
             }
             Content::Edited {
@@ -269,11 +321,13 @@ impl Durable {
         let content = match kind {
             kind::MESSAGE => Content::Message {
                 author: take_author(header)?,
+                cause: take_cause(header)?,
                 frame,
             },
             kind::LATE => Content::Late {
                 message: take_event_id(header)?,
                 author: take_author(header)?,
+                cause: take_cause(header)?,
                 frame,
                 plain,
             },
@@ -348,41 +402,6 @@ impl Passing {
         };
         Ok(Envelope::Passing(passing))
     }
-}
-
-fn put_author(header: &mut BytesMut, author: &Author) {
-    let name = author.name.as_str().as_bytes();
-    header.put_slice(author.id.as_bytes());
-    // Names hold at most 32 bytes.
-    header.put_u8(u8::try_from(name.len()).unwrap_or(u8::MAX));
-    header.put_slice(name);
-}
-
-fn take_author(header: &mut &[u8]) -> Result<Author, InvalidEnvelope> {
-    let id = UserId::from_bytes(take_16(header)?);
-    let length = usize::from(header.try_get_u8().map_err(|_| InvalidEnvelope::Short)?);
-    let name = header.get(..length).ok_or(InvalidEnvelope::Short)?;
-    let name = std::str::from_utf8(name).ok().and_then(|name| Name::parse(name).ok());
-    header.advance(length);
-    name.map(|name| Author { id, name })
-        .ok_or(InvalidEnvelope::Field("author"))
-}
-
-pub(super) fn take_16(from: &mut &[u8]) -> Result<[u8; 16], InvalidEnvelope> {
-    let mut bytes = [0; 16];
-    from.try_copy_to_slice(&mut bytes).map_err(|_| InvalidEnvelope::Short)?;
-    Ok(bytes)
-}
-
-fn take_u64(from: &mut &[u8]) -> Result<u64, InvalidEnvelope> {
-    from.try_get_u64().map_err(|_| InvalidEnvelope::Short)
-}
-
-fn take_event_id(from: &mut &[u8]) -> Result<EventId, InvalidEnvelope> {
-    let id = EventId::from_bytes(take_16(from)?);
-    // The one rule for event ids is that of their text: version 7, the usual variant.
-    let expected = EventId::new(id.timestamp().millis(), id.counter(), id.attempt_hash());
-    (id == expected).then_some(id).ok_or(InvalidEnvelope::Field("event id"))
 }
 
 #[cfg(test)]

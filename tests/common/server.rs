@@ -137,6 +137,13 @@ impl Server {
         (self.child, self.address, self.admin) = launch(&self.folder, &self.wrapper, &self.flags, &self.variables);
     }
 
+    /// The same with further flags.
+    pub fn start_again_as(&mut self, more: &[&str]) {
+        let mut flags = self.flags.clone();
+        flags.extend(more.iter().map(|&flag| flag.to_owned()));
+        (self.child, self.address, self.admin) = launch(&self.folder, &self.wrapper, &flags, &self.variables);
+    }
+
     /// Asks it to stop in order.
     pub fn terminate(&self) {
         self.signal("TERM");

@@ -6,6 +6,9 @@
 
 use std::time::Duration;
 
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+
 use crate::crowd::Crowd;
 use crate::judge::Rules;
 use crate::proxy::{Flow, Proxy};
@@ -20,6 +23,16 @@ pub fn seed(default: u64) -> u64 {
         .ok()
         .and_then(|text| text.parse().ok())
         .unwrap_or(default)
+}
+
+/// What follows from the seed of this run.
+pub fn random() -> StdRng {
+    StdRng::seed_from_u64(seed(1))
+}
+
+/// Waits for a time between two, in milliseconds.
+pub async fn a_while(random: &mut StdRng, least: u64, most: u64) {
+    tokio::time::sleep(Duration::from_millis(random.random_range(least..most))).await;
 }
 
 pub async fn seconds(count: u64) {

@@ -8,26 +8,16 @@ use std::time::Duration;
 
 use http::Method;
 use natter::client::Target;
-use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
+use rand::RngExt as _;
 use serde_json::json;
 
 use crate::common::within;
 use crate::crowd::Crowd;
 use crate::fault::{Fault, Kind};
-use crate::faults::{PEOPLE, seconds, seed, survived, survived_by};
+use crate::faults::{PEOPLE, a_while, random, seconds, seed, survived, survived_by};
 use crate::judge::Rules;
 use crate::servers::{Environment, Own, faketime};
 use crate::world::{Cluster, Special};
-
-/// What follows from the seed of this run.
-fn random() -> StdRng {
-    StdRng::seed_from_u64(seed(1))
-}
-
-async fn a_while(random: &mut StdRng, least: u64, most: u64) {
-    tokio::time::sleep(Duration::from_millis(random.random_range(least..most))).await;
-}
 
 /// Lets one thing last for so long, from a random moment on, and says how much the node and the others did meanwhile.
 async fn lasting(cluster: &mut Cluster, crowd: &Crowd, fault: Fault, time: Duration) -> (usize, usize) {
@@ -116,7 +106,7 @@ async fn repaired(cluster: &Cluster, but: Option<usize>) -> f64 {
 async fn a_node_that_takes_too_slowly_loses_events_and_reads_them_again() {
     let special = Special {
         flags: vec![("--nats-queue", "16".to_owned())],
-        clocks: None,
+        ..Special::default()
     };
     let Some(cluster) = Cluster::start_with(3, special).await else {
         return;
@@ -200,8 +190,8 @@ async fn redis_fails_over_to_a_replica_that_lacks_the_last_revocations() {
 async fn a_clock_that_is_a_second_off_is_not_even_noticed() {
     let Some(library) = faketime() else { return };
     let special = Special {
-        flags: Vec::new(),
         clocks: Some(library),
+        ..Special::default()
     };
     let Some(cluster) = Cluster::start_with(3, special).await else {
         return;
@@ -223,8 +213,8 @@ async fn a_clock_that_is_a_second_off_is_not_even_noticed() {
 async fn a_node_whose_clock_is_a_minute_off_takes_no_sends_says_so_and_loses_nothing() {
     let Some(library) = faketime() else { return };
     let special = Special {
-        flags: Vec::new(),
         clocks: Some(library),
+        ..Special::default()
     };
     let Some(cluster) = Cluster::start_with(3, special).await else {
         return;

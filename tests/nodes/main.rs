@@ -28,6 +28,7 @@ mod presence;
 mod proxy;
 mod recorder;
 mod revocation;
+mod rolling_change;
 mod rolling_restart;
 mod samples;
 mod servers;

@@ -25,8 +25,8 @@ const PAIRS: usize = 24;
 /// Lets these faults overlap on nodes of their own, for random times, in a cluster of their own.
 async fn overlapping(kinds: &[Kind], seed: u64, library: &str) {
     let special = Special {
-        flags: Vec::new(),
         clocks: Some(library.to_owned()),
+        ..Special::default()
     };
     let mut cluster = Cluster::start_with(3, special).await.expect("servers");
     let name = kinds

@@ -136,7 +136,7 @@ async fn a_store_that_has_what_it_did_not_confirm() {
 async fn a_queue_that_overflows() {
     let special = Special {
         flags: vec![("--nats-queue", "16".to_owned())],
-        clocks: None,
+        ..Special::default()
     };
     let Some(cluster) = Cluster::start_with(2, special).await else {
         return;
@@ -173,8 +173,8 @@ async fn a_queue_that_overflows() {
 async fn clocks_that_differ() {
     let Some(library) = faketime() else { return };
     let special = Special {
-        flags: Vec::new(),
         clocks: Some(library),
+        ..Special::default()
     };
     let Some(cluster) = Cluster::start_with(3, special).await else {
         return;

@@ -1,5 +1,6 @@
 //! A cluster of nodes for one test.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -51,6 +52,13 @@ pub struct Special {
     pub flags: Vec<(&'static str, String)>,
     /// Each has a clock of its own, by this library.
     pub clocks: Option<String>,
+    /// The CQL servers, on which they get a keyspace of their own. Nodes learn of several from each other, so there is no
+    /// proxy in front of those. None: the environment's, in a keyspace that tests share.
+    pub cql: Vec<SocketAddr>,
+    /// Further flags of the first node alone.
+    pub of_first: Vec<(&'static str, String)>,
+    /// People are throttled as they would be.
+    pub throttles: bool,
 }
 
 /// Nodes that are one chat server.
@@ -64,6 +72,8 @@ pub struct Cluster {
     pub routes: Vec<Proxy>,
     /// Their Redis server.
     pub redis: Own,
+    /// Their store, as a command finds it.
+    pub store: String,
     // Of the clocks.
     _folder: TempDir,
     tag: u32,
@@ -74,12 +84,21 @@ pub struct Cluster {
 static KEYSPACE: OnceCell<String> = OnceCell::const_new();
 
 async fn keyspace(environment: &Environment) -> &'static str {
-    let make = async || {
-        let name = format!("natter_cluster_{:08x}", rand::random::<u32>());
-        migrate(&[("--store", format!("scylla://{}/{name}", environment.cql))]).await;
-        name
-    };
-    KEYSPACE.get_or_init(make).await
+    KEYSPACE
+        .get_or_init(async || new_keyspace(&[environment.cql]).await)
+        .await
+}
+
+async fn new_keyspace(servers: &[SocketAddr]) -> String {
+    let name = format!("natter_cluster_{:08x}", rand::random::<u32>());
+    migrate(&[("--store", store_of(servers, &name))]).await;
+    name
+}
+
+/// A store's address.
+fn store_of(servers: &[SocketAddr], keyspace: &str) -> String {
+    let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
+    format!("scylla://{}/{keyspace}", servers.join(","))
 }
 
 /// Makes a keyspace, by the command that operators use.
@@ -195,22 +214,26 @@ impl Cluster {
         special: &Special,
     ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = keyspace(environment).await;
+        let store = match &special.cql[..] {
+            [] => keyspace(environment).await.to_owned(),
+            own => new_keyspace(own).await,
+        };
+        let cql = special.cql.first().copied().unwrap_or(environment.cql);
         let redis = Own::redis(environment);
         let mut starts = Vec::with_capacity(count);
         for n in 0..count {
             let to_nats = Proxy::before(nats[n % nats.len()].address()).await;
-            let (to_redis, to_cql) = (
-                Proxy::before(redis.address()).await,
-                Proxy::before(environment.cql).await,
-            );
+            let (to_redis, to_cql) = (Proxy::before(redis.address()).await, Proxy::before(cql).await);
+            let at = [to_cql.address()];
+            let servers = if special.cql.len() > 1 { &special.cql[..] } else { &at };
             let mut flags = vec![
-                ("--limits", "off".to_owned()),
+                ("--limits", if special.throttles { "on" } else { "off" }.to_owned()),
                 ("--channel-layer", format!("nats://{}", to_nats.address())),
                 ("--sessions", format!("redis://{}", to_redis.address())),
-                ("--store", format!("scylla://{}/{store}", to_cql.address())),
+                ("--store", store_of(servers, &store)),
             ];
             flags.extend(special.flags.iter().cloned());
+            flags.extend(special.of_first.iter().filter(|_| n == 0).cloned());
             let clock = special
                 .clocks
                 .is_some()
@@ -245,6 +268,7 @@ impl Cluster {
             nats,
             routes,
             redis,
+            store: store_of(&[cql], &store),
             _folder: folder,
             tag: rand::random(),
             names: AtomicU32::new(0),

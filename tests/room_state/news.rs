@@ -75,6 +75,7 @@ fn a_late_message_is_kept_in_its_place() {
         content: Content::Late {
             message: message.id,
             author: world.author.clone(),
+            cause: None,
             frame: text_frame(&event_json("hall", world.room, &event)),
             plain: text_frame(b"{}"),
         },

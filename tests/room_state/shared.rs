@@ -180,6 +180,7 @@ impl World {
         let content = match &event.kind {
             EventKind::Message(message) => Content::Message {
                 author: message.author.clone(),
+                cause: message.reply_to,
                 frame,
             },
             EventKind::Deleted { message } => Content::Deleted {

@@ -17,6 +17,7 @@ mod run;
 mod store_steps;
 #[cfg(test)]
 mod tests;
+mod untold;
 
 pub use command::{Command, Join, JoinError, Send};
 pub(super) use run::run;
@@ -35,6 +36,7 @@ use self::remote::Attached;
 use self::repair::Repairs;
 use self::roll::Roll;
 use self::store_steps::Step;
+use self::untold::Untold;
 use super::cluster::{Cluster, Mailbox};
 use super::hub::Hub;
 use super::state::{Burst, Progress, RoomState, Told};
@@ -92,6 +94,8 @@ struct Actor {
     held: bool,
     /// What has to be read again.
     repairs: Repairs,
+    /// What is looked for in the store.
+    untold: Untold,
     /// What waits until this node may write to sockets.
     gated: Gated,
     comings: Comings,
@@ -124,6 +128,7 @@ impl Actor {
             attached: Attached::No,
             held: false,
             repairs: Repairs::default(),
+            untold: Untold::default(),
             gated: Gated::default(),
             comings: Comings::default(),
             roll: Roll::default(),

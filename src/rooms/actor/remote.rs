@@ -167,7 +167,16 @@ impl Actor {
         let Some((cluster, _)) = &self.cluster else { return };
         let outgoing = std::mem::take(&mut burst.outgoing);
         for ((id, content), number) in outgoing.into_iter().zip(numbers.into_iter().flatten()) {
+            #[cfg(feature = "next-version")]
+            let is_message = matches!(content, crate::rooms::envelope::Content::Message { .. });
             cluster.publish(self.room.id, number, id, content);
+            #[cfg(feature = "next-version")]
+            if is_message && crate::next_version::is_on() {
+                let id = crate::next_version::event_beside(id);
+                let unknown = crate::rooms::envelope::Content::Unknown(crate::next_version::KIND);
+                let (number, _) = cluster.number(self.room.id, id, None);
+                cluster.publish(self.room.id, number, id, unknown);
+            }
         }
     }
 
@@ -294,6 +303,9 @@ impl Actor {
                 self.repairs.failed()
             }
         };
+        if read.is_none() {
+            self.untold.looked();
+        }
         if let Some(done) = ended {
             let room = self.room.id;
             self.hub.doubt(Input::Repaired { room, done });

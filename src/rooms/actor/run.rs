@@ -328,6 +328,7 @@ impl Actor {
         if self.is_open() {
             self.tell_presence();
         }
+        self.look_again();
         self.begin_repair();
         self.look_at_floor();
         self.typed.retain(|_, at| at.elapsed() < limits::TYPING_INTERVAL);

@@ -150,7 +150,12 @@ impl Actor {
         let mut sends = Vec::new();
         while sends.len() < SENDS_PER_APPEND {
             match self.writes.front() {
-                Some(Write::Send(_)) => {}
+                Some(Write::Send(send)) => {
+                    let cause = send.message.reply_to;
+                    if !self.held && self.waits_for(cause) {
+                        break;
+                    }
+                }
                 Some(Write::Change(..)) if sends.is_empty() => return self.start_change(),
                 Some(Write::Change(..)) | None => break,
             }
@@ -223,6 +228,7 @@ impl Actor {
             let Appended { message, fresh, late } = match result {
                 Ok(appended) => appended,
                 Err(error) => {
+                    self.write_failed(&error);
                     if let Some(trace) = &mut send.trace {
                         trace.came_to("not stored", true);
                     }
@@ -276,11 +282,14 @@ impl Actor {
 
     async fn change_done(&mut self, result: store::Result<Event>) {
         let reply = self.under_way.take().and_then(|under_way| under_way.change);
-        if let Ok(event) = &result {
-            if let EventKind::Edited(message) = &event.kind {
-                self.mention(message);
+        match &result {
+            Ok(event) => {
+                if let EventKind::Edited(message) = &event.kind {
+                    self.mention(message);
+                }
+                self.tell_change(event).await;
             }
-            self.tell_change(event).await;
+            Err(error) => self.write_failed(error),
         }
         if let Some((_, reply)) = reply {
             let _ = reply.send(result);

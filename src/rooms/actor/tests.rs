@@ -14,7 +14,7 @@ use self::site::Site;
 use super::gate::Incoming;
 use super::run::released;
 use super::*;
-use crate::model::{EventId, Message};
+use crate::model::{EventId, Message, NewMessage};
 use crate::presence::Presence;
 use crate::rooms::cluster::{Passing, Post};
 use crate::rooms::doubt::Input;
@@ -121,6 +121,39 @@ async fn what_a_join_reads_in_a_held_room_is_left_for_the_repair() {
     site.actor.take_in(Incoming::Post(post)).await;
     site.settle().await;
     assert_eq!(site.repaired(), 1, "who was there before is told");
+}
+
+#[tokio::test]
+async fn an_answer_to_what_nobody_here_was_told_waits_until_that_was_read() {
+    let mut site = Site::new().await;
+    site.join(None).await;
+    let missed = site.stored_elsewhere("missed").await;
+    let reply = NewMessage {
+        reply_to: Some(missed.id),
+        ..site.says("an answer")
+    };
+    site.ask_to_send(reply.clone()).await;
+    assert!(site.actor.under_way.is_none(), "it waits");
+    site.settle().await;
+    assert_eq!(site.repaired(), 1, "what it answers is told");
+    site.actor.start_write();
+    assert!(site.actor.under_way.is_some());
+    site.settle().await;
+    assert_eq!(site.actor.hub.counters().messages.get(), 1);
+    // The second answer to the same finds it told.
+    site.ask_to_send(reply).await;
+    assert!(site.actor.under_way.is_some());
+    site.settle().await;
+    // What a read does not find holds nobody up for ever.
+    let nowhere = NewMessage {
+        reply_to: Some(EventId::new(missed.at().millis() + 1, 0, 7)),
+        ..site.says("to nobody")
+    };
+    site.ask_to_send(nowhere).await;
+    assert!(site.actor.under_way.is_none());
+    site.settle().await;
+    site.actor.start_write();
+    assert!(site.actor.under_way.is_some());
 }
 
 #[tokio::test]

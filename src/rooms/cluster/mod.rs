@@ -282,6 +282,12 @@ impl Cluster {
         self.doubt.lock().publish(room, id, late, now)
     }
 
+    /// A write failed without telling whether it is stored: this node and the others read the room again.
+    pub(super) fn unsure(&self, room: RoomId) {
+        let now = self.now();
+        self.doubt.lock().unsure(room, now);
+    }
+
     /// Hands a durable event over for the other nodes. It never waits: what can't be handed over is a loss, which the
     /// others find by its number.
     pub(super) fn publish(&self, room: RoomId, number: Number, id: EventId, content: Content) {

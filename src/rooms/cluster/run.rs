@@ -87,6 +87,10 @@ fn arrived(hub: &Arc<Hub>, cluster: &Cluster, room: RoomId, payload: &Bytes) {
     match Envelope::decode(&Bytes::copy_from_slice(payload)) {
         Ok(Envelope::Durable(durable)) => event(hub, cluster, room, durable),
         Ok(Envelope::Passing(passing)) => pass(hub, cluster, room, passing),
+        Ok(Envelope::Newer { boot, number }) => {
+            cluster.counts().unreadable.add(1);
+            hub.doubt(Input::Numbered { room, boot, number });
+        }
         Ok(Envelope::Unknown(kind)) => tracing::trace!(kind, "a kind of a newer build was passed over"),
         Err(error) => {
             cluster.counts.unreadable.add(1);
@@ -103,6 +107,10 @@ fn event(hub: &Hub, cluster: &Cluster, room: RoomId, durable: Durable) {
         envelope::Content::Late { message, .. } => Some(*message),
         _ => None,
     };
+    let cause = match &durable.content {
+        envelope::Content::Message { cause, .. } | envelope::Content::Late { cause, .. } => *cause,
+        _ => None,
+    };
     let event = Told::from_layer(durable);
     hub.doubt(Input::Event(Arrived {
         room,
@@ -111,6 +119,7 @@ fn event(hub: &Hub, cluster: &Cluster, room: RoomId, durable: Durable) {
         previous,
         id,
         late,
+        cause,
         event,
     }));
 }

@@ -119,6 +119,24 @@ impl<E> Doubt<E> {
         }
     }
 
+    /// An event can't be read: it is a hole from now on, so that the store is read for it.
+    pub(super) fn number_arrived(&mut self, room: RoomId, boot: BootId, number: u64, now: Now) {
+        let many = self.publishers.len() >= limits::PUBLISHERS_MAX && !self.publishers.contains_key(&boot);
+        let Some(active) = self.rooms.get_mut(&room).filter(|_| boot != self.own.boot() && !many) else {
+            return;
+        };
+        active.active = now.elapsed;
+        let mark = self.last_reading();
+        let publisher = self
+            .publishers
+            .entry(boot)
+            .or_insert_with(|| Publisher::new(now.elapsed, mark));
+        let line = publisher.lines.entry(room).or_insert_with(|| Line::new(number, false));
+        line.told(number);
+        let hole = line.has_hole();
+        self.note_hole(boot, room, hole, now);
+    }
+
     pub(super) fn event_arrived(&mut self, arrived: Arrived<E>, now: Now, actions: &mut Vec<Action<E>>) {
         let (boot, room_id) = (arrived.boot, arrived.room);
         let mechanisms = self.mechanisms;
@@ -146,7 +164,12 @@ impl<E> Doubt<E> {
             Line::new(arrived.number, covered)
         });
         let held = room.held();
-        let kept = line.arrive(arrived, held, |ready| deliver(room, ready, mechanisms, actions));
+        let cause = arrived
+            .cause
+            .filter(|cause| mechanisms.causes && room.lacks(*cause, &self.clocks));
+        let kept = line.arrive(arrived, held, cause.is_some(), |ready| {
+            deliver(room, ready, mechanisms, actions);
+        });
         let (unknown, hole) = (line.is_unknown(), line.has_hole());
         let before = self.holes.contains_key(&(boot, room_id));
         if unknown && !before {
@@ -158,7 +181,18 @@ impl<E> Doubt<E> {
             room.doubt(publisher.mark, &self.clocks, cause, now);
             self.pump = true;
         }
+        if let Some(cause) = cause.filter(|_| hole) {
+            *self.causes.entry(Cause::Reply).or_default() += 1;
+            room.doubt(publisher.mark.min(cause.timestamp()), &self.clocks, Cause::Reply, now);
+            self.pump = true;
+        }
         self.note_hole(boot, room_id, hole, now);
+        if cause.is_some()
+            && let Some(hole) = self.holes.get_mut(&(boot, room_id))
+        {
+            // The room is in doubt already.
+            hole.doubted = true;
+        }
     }
 
     /// Keeps the list of holes and the publisher's mark in step with a line.

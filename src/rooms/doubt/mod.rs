@@ -13,6 +13,9 @@
 //! - A room's *floor*, while it is owed a repair, is never later than the oldest mark in doubt, nor than the start of
 //!   the last repair that succeeded: everything that became durable before it was told. A repair reads from the floor
 //!   less the span, since an id may be that much older than the moment at which its event became durable.
+//! - A reply waits until what it answers was told: where that has not arrived, the room is repaired first.
+//! - A write of our own whose outcome nobody knows takes a number that is never published, so that the others, as this
+//!   node does, read the room again.
 //! - A doubt ends with one more repair that begins after it has ended. A room that is owed a repair for 10 s is held.
 //!
 //! Times of other nodes are compared in the cluster's time ([`clocks`]), so a step of our own clock does no harm.
@@ -69,6 +72,8 @@ pub struct Arrived<E> {
     pub id: EventId,
     /// Of a late event: the message that it carries. Who was told that message is not told the event.
     pub late: Option<EventId>,
+    /// The message that it answers. It is durable, since its own node has found it in the store.
+    pub cause: Option<EventId>,
     /// What is to be delivered.
     pub event: E,
 }
@@ -80,6 +85,15 @@ pub enum Input<E> {
     Frame(StatusFrame),
     /// A durable event arrived.
     Event(Arrived<E>),
+    /// A durable event arrived that can't be read, but for its number: a newer build published it.
+    Numbered {
+        /// Its room.
+        room: RoomId,
+        /// Who published it.
+        boot: BootId,
+        /// Its number.
+        number: u64,
+    },
     /// A room has its first local member. Events for it arrive from before this on (`join` of the layer has returned),
     /// and whatever is told of its history is read after this.
     Activated(RoomId),
@@ -151,6 +165,10 @@ pub enum Cause {
     Layer,
     /// The leases could not be read for so long that a publisher may have come and gone.
     Leases,
+    /// A reply has come to a message that was not told.
+    Reply,
+    /// A write of our own may have been stored, or not.
+    Unsure,
 }
 
 /// What this node knows of its clock.
@@ -179,6 +197,7 @@ pub struct Mechanisms {
     pub span: bool,
     pub seen: bool,
     pub arrivals: bool,
+    pub causes: bool,
 }
 
 impl Default for Mechanisms {
@@ -193,6 +212,7 @@ impl Default for Mechanisms {
             span: true,
             seen: true,
             arrivals: true,
+            causes: true,
         }
     }
 }
@@ -272,6 +292,7 @@ impl<E> Doubt<E> {
         match input {
             Input::Frame(frame) => self.frame_arrived(&frame, now),
             Input::Event(arrived) => self.event_arrived(arrived, now, actions),
+            Input::Numbered { room, boot, number } => self.number_arrived(room, boot, number, now),
             Input::Activated(room) => self.activated(room, now),
             Input::Deactivated(room) => self.deactivated(room),
             Input::Lost => self.lost(now),
@@ -302,6 +323,17 @@ impl<E> Doubt<E> {
             None => true,
         };
         (number, deliver)
+    }
+
+    /// A write of our own failed without telling whether it is stored: this node reads the room again, and a number that
+    /// nobody publishes has the others do so too.
+    pub fn unsure(&mut self, room: RoomId, now: Now) {
+        let _ = self.own.number(room, now.wall);
+        let mark = self.clocks.cluster(now.elapsed);
+        if let Some(active) = self.rooms.get_mut(&room) {
+            *self.causes.entry(Cause::Unsure).or_default() += 1;
+            active.doubt(mark, &self.clocks, Cause::Unsure, now);
+        }
     }
 
     /// Something was read from the store: whether it is to be delivered to the room's members. It counts as told from

@@ -85,6 +85,14 @@ impl<E> Publisher<E> {
     }
 }
 
+/// What can't be delivered yet.
+#[derive(Debug)]
+struct Parked<E> {
+    arrived: Arrived<E>,
+    /// It answers a message that a repair has to find first.
+    waits: bool,
+}
+
 /// A publisher's numbers in one active room.
 #[derive(Debug)]
 pub(super) struct Line<E> {
@@ -92,8 +100,8 @@ pub(super) struct Line<E> {
     next: Option<u64>,
     /// The greatest number known of.
     told: u64,
-    /// What came after a hole.
-    parked: BTreeMap<u64, Arrived<E>>,
+    /// What came after a hole, or waits for what it answers.
+    parked: BTreeMap<u64, Parked<E>>,
     /// What was known of when the repair under way began.
     repairing: Option<u64>,
 }
@@ -123,13 +131,20 @@ impl<E> Line<E> {
         self.told = self.told.max(number);
     }
 
-    /// An event has arrived; `ready` gets what can be delivered, in a room that is not held. Answers false if it could
-    /// not be kept.
-    pub(super) fn arrive(&mut self, arrived: Arrived<E>, held: bool, mut ready: impl FnMut(Arrived<E>)) -> bool {
+    /// An event has arrived; `ready` gets what can be delivered, in a room that is not held. What `waits` does so, and
+    /// with it what follows, until a repair has begun after it and returned. Answers false if it could not be kept.
+    pub(super) fn arrive(
+        &mut self,
+        arrived: Arrived<E>,
+        held: bool,
+        waits: bool,
+        mut ready: impl FnMut(Arrived<E>),
+    ) -> bool {
         self.told = self.told.max(arrived.number);
         match self.next {
+            // A repair has read it, and what it answers.
             Some(next) if arrived.number < next && !held => ready(arrived),
-            Some(next) if arrived.number == next && !held => {
+            Some(next) if arrived.number == next && !held && !waits => {
                 self.next = Some(next.saturating_add(1));
                 ready(arrived);
                 self.unpark(ready);
@@ -137,7 +152,7 @@ impl<E> Line<E> {
             // A repair that begins later reads it from the store.
             _ if self.parked.len() >= limits::PARKED_EVENTS_MAX => return false,
             _ => {
-                self.parked.insert(arrived.number, arrived);
+                self.parked.insert(arrived.number, Parked { arrived, waits });
             }
         }
         true
@@ -152,6 +167,9 @@ impl<E> Line<E> {
     pub(super) fn end_repair(&mut self, done: bool, held: bool, ready: impl FnMut(Arrived<E>)) {
         if let (Some(told), true) = (self.repairing.take(), done) {
             self.next = Some(self.next.unwrap_or(0).max(told.saturating_add(1)));
+            self.parked
+                .range_mut(..=told)
+                .for_each(|(_, parked)| parked.waits = false);
         }
         if !held {
             self.unpark(ready);
@@ -161,9 +179,10 @@ impl<E> Line<E> {
     fn unpark(&mut self, mut ready: impl FnMut(Arrived<E>)) {
         while let Some(entry) = self.parked.first_entry()
             && self.next.is_some_and(|next| *entry.key() <= next)
+            && !entry.get().waits
         {
             self.next = self.next.map(|next| next.max(entry.key().saturating_add(1)));
-            ready(entry.remove());
+            ready(entry.remove().arrived);
         }
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Room {
     /// Everything that the store held at this moment was told: when the room became active, or when the last repair that
     /// succeeded began. It is told in the cluster's time where it is used, since what is known of that may be mended.
     covered: Duration,
+    /// When it became active.
+    activated: Duration,
     /// Up to when everything was told, while it is owed a repair; else that moves with time.
     floor: Option<Timestamp>,
     /// Since when it is owed without a repair that began later having succeeded.
@@ -40,6 +42,7 @@ impl Room {
     pub(super) fn new(now: Now) -> Self {
         Self {
             covered: now.elapsed,
+            activated: now.elapsed,
             floor: None,
             owed_since: now.elapsed,
             cause: None,
@@ -62,6 +65,13 @@ impl Room {
 
     pub(super) const fn held(&self) -> bool {
         self.held
+    }
+
+    /// Whether a message was not told here that should have been. What lies further back than the first read of its
+    /// history does nobody remembers.
+    pub(super) fn lacks(&self, message: EventId, clocks: &Clocks) -> bool {
+        let known = clocks.cluster(self.activated).minus(limits::CATCH_UP_SPAN);
+        message.timestamp() >= known && self.seen.lacks(message)
     }
 
     /// Something after `mark` may be missing: a repair is owed, at once.

@@ -11,6 +11,8 @@ pub(super) struct Seen {
     ids: BTreeSet<EventId>,
     /// Everything below this was told, or is not to be told live.
     horizon: Option<EventId>,
+    /// Of what lies up to here some was forgotten because there were too many.
+    forgotten: Option<EventId>,
 }
 
 impl Seen {
@@ -22,9 +24,15 @@ impl Seen {
         let new = self.ids.insert(id);
         // Beyond the bound the oldest is forgotten: a repair may tell it again, and clients drop ids that they have.
         if self.ids.len() > limits::SEEN_IDS_MAX {
-            self.ids.pop_first();
+            self.forgotten = self.forgotten.max(self.ids.pop_first());
         }
         new
+    }
+
+    /// Whether this id is known not to have been told.
+    pub(super) fn lacks(&self, id: EventId) -> bool {
+        let known = self.horizon.is_none_or(|horizon| id >= horizon) && self.forgotten.is_none_or(|last| id > last);
+        known && !self.ids.contains(&id)
     }
 
     /// Whether this id is known to have been told. What lies before the horizon is forgotten, so of that nobody knows.

@@ -1,5 +1,7 @@
 //! The machine of doubt, step by step.
 
+mod replies;
+
 use super::*;
 
 const BEGIN: u64 = 1_700_000_000_000;
@@ -81,6 +83,7 @@ fn arrived(number: u64, ms: u64) -> Arrived<u64> {
         previous: Timestamp::from_millis(if number == 1 { 0 } else { BEGIN + ms - 1 }),
         id: EventId::new(BEGIN + ms, u16::try_from(number).unwrap(), 0),
         late: None,
+        cause: None,
         event: number,
     }
 }

@@ -1,6 +1,7 @@
 //! Envelopes there and back, cut, spoiled and of newer builds.
 
 use super::*;
+use crate::model::Name;
 use proptest::prelude::*;
 
 fn author() -> Author {
@@ -28,11 +29,18 @@ fn samples() -> Vec<Envelope> {
     let contents = [
         Content::Message {
             author: author.clone(),
+            cause: None,
+            frame: frame.clone(),
+        },
+        Content::Message {
+            author: author.clone(),
+            cause: Some(message),
             frame: frame.clone(),
         },
         Content::Late {
             message,
             author: author.clone(),
+            cause: Some(message),
             frame: frame.clone(),
             plain: plain.clone(),
         },
@@ -115,13 +123,28 @@ fn a_newer_build_is_counted_or_passed_over() {
     longer.extend_from_slice(b"new");
     longer.extend_from_slice(&whole[FIXED + length..]);
     assert_eq!(Envelope::decode(&longer.into()).as_ref(), Ok(&samples()[0]));
-    // Another layout.
+    // Another layout: its number is known, nothing else.
     let mut other = whole.to_vec();
     other[0] = VERSION + 1;
+    let newer = Envelope::Newer {
+        boot: known.boot,
+        number: known.number,
+    };
+    assert_eq!(Envelope::decode(&other.clone().into()), Ok(newer));
+    other[1] = 200;
+    assert_eq!(Envelope::decode(&other.clone().into()), Ok(Envelope::Unknown(200)));
+    other[0] = VERSION - 1;
     assert_eq!(
         Envelope::decode(&other.into()),
-        Err(InvalidEnvelope::Version(VERSION + 1))
+        Err(InvalidEnvelope::Version(VERSION - 1))
     );
+    // A build before the last field.
+    let fixed = usize::from(u16::from_be_bytes([whole[2], whole[3]])) - 1;
+    let mut older = whole[..2].to_vec();
+    older.extend_from_slice(&u16::try_from(fixed).unwrap().to_be_bytes());
+    older.extend_from_slice(&whole[FIXED..FIXED + fixed]);
+    older.extend_from_slice(&whole[FIXED + fixed + 1..]);
+    assert_eq!(Envelope::decode(&older.into()).as_ref(), Ok(&samples()[0]));
 }
 
 #[test]

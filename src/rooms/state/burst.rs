@@ -147,7 +147,11 @@ impl<L: Outlet> RoomState<L> {
         };
         entry.from = Some(connection);
         let plain = late.is_some().then(|| self.plain_of(message));
-        let content = if published { content_of(&entry, plain) } else { None };
+        let content = if published {
+            content_of(&entry, message.reply_to, plain)
+        } else {
+            None
+        };
         let frame = (fresh && self.note(&entry)).then(|| {
             self.ring.bring_up_to_date(&mut entry);
             let frame = entry.frame.clone();
@@ -250,7 +254,7 @@ impl<L: Outlet> RoomState<L> {
         };
         let mut outgoing = Vec::new();
         if self.publishes {
-            outgoing.extend(content_of(&entry, plain.clone()).map(|content| (entry.id, content)));
+            outgoing.extend(content_of(&entry, None, plain.clone()).map(|content| (entry.id, content)));
         }
         let mut frames = None;
         if tell && self.note(&entry) && self.change(&entry, plain) {

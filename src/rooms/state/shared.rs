@@ -262,12 +262,13 @@ impl Told {
     pub fn from_layer(durable: Durable) -> Option<Self> {
         let id = durable.id;
         let (message, author, frame, plain, late) = match durable.content {
-            Content::Message { author, frame } => (id, Some(author), frame, None, false),
+            Content::Message { author, frame, .. } => (id, Some(author), frame, None, false),
             Content::Late {
                 message,
                 author,
                 frame,
                 plain,
+                ..
             } => (message, Some(author), frame, Some(plain), true),
             Content::Edited {
                 message,
@@ -303,17 +304,22 @@ impl Told {
     }
 }
 
-/// What an event of this node's ring is on the channel layer.
+/// What an event of this node's ring is on the channel layer; `cause` is what a message answers.
 #[must_use]
-pub(super) fn content_of(entry: &Entry, plain: Option<Bytes>) -> Option<Content> {
+pub(super) fn content_of(entry: &Entry, cause: Option<EventId>, plain: Option<Bytes>) -> Option<Content> {
     let frame = entry.frame.clone();
     let author = entry.author.clone();
     let message = entry.message;
     Some(match (entry.id == message, entry.late, plain) {
-        (true, ..) => Content::Message { author: author?, frame },
+        (true, ..) => Content::Message {
+            author: author?,
+            cause,
+            frame,
+        },
         (false, true, plain) => Content::Late {
             message,
             author: author?,
+            cause,
             plain: plain.unwrap_or_else(|| frame.clone()),
             frame,
         },

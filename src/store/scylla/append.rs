@@ -142,6 +142,10 @@ impl ScyllaStore {
             // Only the search by id alone depends on it.
             tracing::debug!(%error, room = %new.room, "the room's hour can't be noted");
         }
+        #[cfg(feature = "next-version")]
+        if crate::next_version::is_on() && stored.is_ok() {
+            self.insert_unknown(new, id, bucket).await.map_err(after_a_write)?;
+        }
         match (stored, noted) {
             (Ok(()), Ok(())) => Ok(()),
             // It is stored, but a retry would not find it: nobody may call it refused.
@@ -165,6 +169,23 @@ impl ScyllaStore {
             stamp::bound(stamp::FIRST),
         );
         self.cql.write(&self.cql.statements.message_insert, values).await
+    }
+
+    /// An event of a kind that no version knows.
+    #[cfg(feature = "next-version")]
+    async fn insert_unknown(&self, new: &NewMessage, id: EventId, bucket: u64) -> Result<()> {
+        let values = (
+            cql(new.room.as_bytes()),
+            start(bucket),
+            cql(crate::next_version::event_beside(id).as_bytes()),
+            crate::next_version::KIND_NAME,
+            cql(id.as_bytes()),
+            MaybeUnset::<Uuid>::Unset,
+            MaybeUnset::<Vec<u8>>::Unset,
+            MaybeUnset::<String>::Unset,
+            stamp::micros(id),
+        );
+        self.cql.write(&self.cql.statements.event_insert, values).await
     }
 
     async fn note_send(&self, new: &NewMessage, id: EventId, bucket: i64) -> Result<()> {

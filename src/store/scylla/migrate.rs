@@ -100,9 +100,25 @@ pub struct Migrated {
     pub overlay: bool,
 }
 
+/// What this program applies, in order.
+#[cfg(not(feature = "next-version"))]
+fn migrations() -> impl Iterator<Item = &'static Migration> {
+    MIGRATIONS.iter()
+}
+
+#[cfg(feature = "next-version")]
+fn migrations() -> impl Iterator<Item = &'static Migration> {
+    const NEXT: &Migration = &Migration {
+        version: 2,
+        name: "the next version",
+        text: crate::next_version::MIGRATION,
+    };
+    MIGRATIONS.iter().chain(crate::next_version::is_on().then_some(NEXT))
+}
+
 /// The version that this program needs.
 fn wanted() -> i32 {
-    MIGRATIONS.last().map_or(0, |migration| migration.version)
+    migrations().last().map_or(0, |migration| migration.version)
 }
 
 /// The least version that a program has to know to work with a schema that this file has made.
@@ -189,7 +205,7 @@ async fn apply(session: &Session, options: &ScyllaOptions, holder: Uuid) -> Resu
     if needed > wanted() {
         return Err(ahead(&options.keyspace, from, needed));
     }
-    for migration in MIGRATIONS.iter().filter(|migration| migration.version > from) {
+    for migration in migrations().filter(|migration| migration.version > from) {
         for statement in statements(migration.text) {
             renew(session, holder).await?;
             run(session, migration.name, &statement).await?;

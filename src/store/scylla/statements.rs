@@ -34,6 +34,8 @@ macro_rules! statements {
 }
 
 async fn prepare(session: &Session, name: &'static str, kind: StatementKind, cql: &str) -> Result<Prepared> {
+    #[cfg(feature = "next-version")]
+    let cql = &*crate::next_version::statement(name, cql);
     let mut statement = Statement::new(cql);
     // A write with an explicit timestamp can be applied twice; a lightweight transaction can't.
     statement.set_is_idempotent(kind != StatementKind::Lwt);

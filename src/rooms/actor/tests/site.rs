@@ -268,9 +268,8 @@ impl Site {
         assert_eq!(answer.await.unwrap(), Ok(()));
     }
 
-    /// Another node stores a message, and this one is not told.
-    pub(super) async fn stored_elsewhere(&self, body: &str) -> Message {
-        let message = NewMessage {
+    pub(super) fn says(&self, body: &str) -> NewMessage {
+        NewMessage {
             room: self.actor.room.id,
             author: self.author(),
             body: body.into(),
@@ -278,8 +277,28 @@ impl Site {
             retry: false,
             reply_to: None,
             mentions: Vec::new(),
-        };
+        }
+    }
+
+    /// Another node stores a message, and this one is not told.
+    pub(super) async fn stored_elsewhere(&self, body: &str) -> Message {
+        let message = self.says(body);
         self.store.append(vec![message]).await.remove(0).unwrap().message
+    }
+
+    /// Somebody who reads the room here asks for a send.
+    pub(super) async fn ask_to_send(&mut self, message: NewMessage) {
+        let link = self.actor.state.links().next().expect("a reader").clone();
+        link.send_begun();
+        let send = Send {
+            link,
+            message,
+            reference: None,
+            at: Instant::now(),
+            trace: None,
+        };
+        self.actor.asked(Command::Send(Box::new(send))).await;
+        self.actor.start_write();
     }
 
     pub(super) fn pass(&self, span: Duration) {
