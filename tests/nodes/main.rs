@@ -32,5 +32,6 @@ mod rolling_change;
 mod rolling_restart;
 mod samples;
 mod servers;
+mod stores;
 mod uncommon;
 mod world;

@@ -2,7 +2,9 @@
 //!
 //! A write that failed is `Refused` only if no replica can have it. The driver may try a write on several nodes and
 //! reports the last failure alone, so a retry policy of our own keeps in mind whether an earlier attempt may have
-//! landed (`IN_DOUBT`): after that, nothing but success is certain.
+//! landed (`IN_DOUBT`): after that, nothing but success is certain. A statement that has had no answer for a while is
+//! given to a second server beside the first, so that one that is stopped costs people a moment and not their request;
+//! what was given to two is certain only if it succeeded.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use scylla::deserialize::row::DeserializeRow;
 use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
 use scylla::policies::load_balancing::DefaultPolicy;
 use scylla::policies::retry::{DefaultRetryPolicy, RequestInfo, RetryDecision, RetryPolicy, RetrySession};
+use scylla::policies::speculative_execution::SimpleSpeculativeExecutionPolicy;
 use scylla::policies::timestamp_generator::MonotonicTimestampGenerator;
 use scylla::response::query_result::QueryResult;
 use scylla::response::{PagingState, PagingStateResponse};
@@ -122,6 +125,10 @@ pub(super) async fn connect(options: &ScyllaOptions) -> Result<Session> {
         .request_timeout(Some(limits::CQL_TIMEOUT))
         .load_balancing_policy(balancing.build())
         .retry_policy(Arc::new(Doubting))
+        .speculative_execution_policy(Some(Arc::new(SimpleSpeculativeExecutionPolicy {
+            max_retry_count: 1,
+            retry_interval: limits::CQL_SECOND_SERVER_AFTER,
+        })))
         .build();
     let mut builder = SessionBuilder::new()
         .known_nodes(&options.nodes)
@@ -281,7 +288,8 @@ impl Cql {
         let span = traces::child(prepared.name);
         let run = async {
             let result = self.session.execute_unpaged(&prepared.statement, values).await;
-            result.map_err(|error| write_error(&error, IN_DOUBT.with(Cell::get)))
+            let two = since.elapsed() >= limits::CQL_SECOND_SERVER_AFTER;
+            result.map_err(|error| write_error(&error, two || IN_DOUBT.with(Cell::get)))
         };
         let result = IN_DOUBT.scope(Cell::new(false), run).await;
         self.done(prepared, since, span, &result);
