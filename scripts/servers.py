@@ -24,7 +24,7 @@ import tools
 
 RUN = tools.SERVICES / "run"
 NATS, REDIS, CQL = "NATTER_TEST_NATS", "NATTER_TEST_REDIS", "NATTER_TEST_CQL"
-FAKETIME = "NATTER_TEST_FAKETIME"
+FAKETIME, HAPROXY = "NATTER_TEST_FAKETIME", "NATTER_TEST_HAPROXY"
 # Names the folder of the certificates for `cassandra-tls`.
 TLS = "NATTER_TEST_TLS"
 # Below what the kernel gives to outgoing connections, so that a port stays free while its server is down.
@@ -310,6 +310,13 @@ def faketime(_group, _log):
     raise tools.Missing("faketime is there, but its library libfaketimeMT.so.1 is not")
 
 
+def haproxy(_group, log):
+    """The load balancer, which tests start in front of their nodes."""
+    program = tools.system("haproxy")
+    tools.need([program, "-v"], log)
+    return program
+
+
 def engine():
     """A container engine that really runs here; None if there is none."""
     for name in ("docker", "podman"):
@@ -406,7 +413,7 @@ def cassandra_tls(group, log):
 
 
 # What `start` starts, by the variable that its address goes to.
-DAILY = {NATS: nats, REDIS: redis, CQL: cql, FAKETIME: faketime}
+DAILY = {NATS: nats, REDIS: redis, CQL: cql, FAKETIME: faketime, HAPROXY: haproxy}
 # What `run` can start besides.
 SETS = {
     "nats": nats,
@@ -420,7 +427,8 @@ SETS = {
 
 
 def start(group, log):
-    """Starts every server of `DAILY` that the environment does not name, all at once; FAKETIME is only installed.
+    """Starts every server of `DAILY` that the environment does not name, all at once; FAKETIME and
+    HAPROXY are only installed.
 
     What this machine lacks ends up in `missing` with its reason.
     """

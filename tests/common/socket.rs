@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use natter::client::{FrameReader, Opcode, mask_frame};
@@ -17,6 +17,7 @@ pub struct Open {
     address: SocketAddr,
     head: String,
     receive_buffer: Option<u32>,
+    from: Option<IpAddr>,
 }
 
 /// Something that came.
@@ -52,6 +53,7 @@ impl Open {
             address,
             head: format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n"),
             receive_buffer: None,
+            from: None,
         }
     }
 
@@ -73,6 +75,12 @@ impl Open {
         self
     }
 
+    /// From this address of the machine.
+    pub const fn from(mut self, address: IpAddr) -> Self {
+        self.from = Some(address);
+        self
+    }
+
     /// Sends it. A refusal is its status and as much of its body as has come.
     pub async fn open(self) -> Result<Sock, (u16, String)> {
         within("the handshake", self.exchange()).await.expect("a handshake")
@@ -87,6 +95,9 @@ impl Open {
         let socket = TcpSocket::new_v4()?;
         if let Some(bytes) = self.receive_buffer {
             socket.set_recv_buffer_size(bytes)?;
+        }
+        if let Some(from) = self.from {
+            socket.bind(SocketAddr::new(from, 0))?;
         }
         let mut stream = socket.connect(self.address).await?;
         stream.set_nodelay(true)?;

@@ -49,16 +49,26 @@ impl Crowd {
         pace: Range<u64>,
         seed: u64,
     ) -> Self {
+        Self::begin(cluster, addresses(cluster), name, (size, accounts), pace, seed).await
+    }
+
+    /// Lets so many people talk who know one address only, such as a balancer's.
+    pub async fn talk_at(cluster: &Cluster, address: SocketAddr, name: &'static str, size: usize, seed: u64) -> Self {
+        Self::begin(cluster, vec![address], name, (size, size), 40..260, seed).await
+    }
+
+    async fn begin(
+        cluster: &Cluster,
+        nodes: Vec<SocketAddr>,
+        name: &'static str,
+        (size, accounts): (usize, usize),
+        pace: Range<u64>,
+        seed: u64,
+    ) -> Self {
         println!("{name}: seed {seed}");
         let room = cluster.name("hall");
         let reader = cluster.user(0, "reader").await;
-        let ground = Arc::new(Ground::new(
-            addresses(cluster),
-            room.clone(),
-            reader.clone(),
-            pace,
-            size == accounts,
-        ));
+        let ground = Arc::new(Ground::new(nodes, room.clone(), reader.clone(), pace, size == accounts));
         // The room is there before anybody talks, so that nobody has to wait for its making.
         drop(cluster.server(0).room(&room, &reader).await);
         let mut people = Vec::with_capacity(size);

@@ -10,6 +10,7 @@ mod common;
 mod judge;
 
 mod alerts;
+mod balanced;
 mod cassandra;
 mod counts;
 mod crowd;
@@ -26,6 +27,7 @@ mod parting;
 mod person;
 mod presence;
 mod proxy;
+mod raw;
 mod recorder;
 mod revocation;
 mod rolling_change;

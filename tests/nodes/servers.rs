@@ -49,6 +49,15 @@ pub fn faketime() -> Option<String> {
     library
 }
 
+/// The program of the load balancer; `None`, said loudly, where it is missing.
+pub fn haproxy() -> Option<PathBuf> {
+    let program = std::env::var("NATTER_TEST_HAPROXY").ok();
+    if program.is_none() {
+        skip("NATTER_TEST_HAPROXY is not set; see scripts/services");
+    }
+    program.map(PathBuf::from)
+}
+
 /// Says that the present test can't run. Straight to the stream, so that it is seen although the test passes.
 pub fn skip(reason: &str) {
     let thread = std::thread::current();
@@ -90,6 +99,16 @@ impl Own {
         std::fs::write(&file, config.replace("{port}", &port.to_string())).expect("the configuration");
         let arguments = vec!["--config".to_owned(), file.display().to_string()];
         Self::start(&environment.nats, arguments, port, folder)
+    }
+
+    /// Starts a load balancer that listens on a port, with a configuration.
+    pub fn haproxy(program: &PathBuf, port: u16, config: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("haproxy.cfg");
+        std::fs::write(&file, config).expect("the configuration");
+        // In one process, so that its end is the end.
+        let arguments = vec!["-db".to_owned(), "-f".to_owned(), file.display().to_string()];
+        Self::start(program, arguments, port, folder)
     }
 
     /// Starts a Redis server that keeps nothing.
