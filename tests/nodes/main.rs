@@ -36,4 +36,5 @@ mod samples;
 mod servers;
 mod stores;
 mod uncommon;
+mod without_redis;
 mod world;

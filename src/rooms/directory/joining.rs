@@ -85,12 +85,12 @@ impl Directory {
             at: self.now(),
         };
         let room = Arc::new(self.seams.store.create_room(new).await?);
-        self.admitted(&room, user.id, Role::Owner).await?;
+        self.admitted(&room, user.id, Role::Owner).await;
         Ok(room)
     }
 
     async fn may_make_room(&self, user: UserId) -> Result<()> {
-        self.count(Kind::RoomCreation, "new rooms", user).await?;
+        self.count_if_possible(Kind::RoomCreation, "new rooms", user).await?;
         self.has_room_for_more(user).await
     }
 
@@ -127,14 +127,15 @@ impl Directory {
 
     /// Writes a membership whose unread messages begin now.
     async fn admit(&self, room: &Arc<Room>, user: UserId) -> Result<(Role, Option<EventId>)> {
-        self.count(Kind::Membership, "new memberships", user).await?;
+        self.count_if_possible(Kind::Membership, "new memberships", user)
+            .await?;
         self.has_room_for_more(user).await?;
         let newest = self.seams.live.newest_message(room).await?;
         let store = &self.seams.store;
         store
             .put_member(room.id, user, Role::Member, self.now(), newest)
             .await?;
-        self.admitted(room, user, Role::Member).await?;
+        self.admitted(room, user, Role::Member).await;
         // A ban or a deletion may have come between the look and the write: what holds is what is stored now.
         match self.standing(room.id, user).await? {
             Standing::Member(role) => Ok((role, newest)),
@@ -143,16 +144,19 @@ impl Directory {
         }
     }
 
-    async fn admitted(&self, room: &Room, user: UserId, role: Role) -> Result<()> {
-        self.announce(Entry::Standing {
-            room: room.id,
-            user,
-            why: StandingCut::Admitted,
-        })
-        .await?;
+    async fn admitted(&self, room: &Room, user: UserId, role: Role) {
+        self.tell_admitted(room.id, user).await;
         let room = room.into();
         self.seams.live.inbox(user, &Notice::Joined { room, role });
-        Ok(())
+    }
+
+    /// Tells the other nodes of a membership that is stored, or later if the control log is out of reach: that keeps
+    /// nobody out of a room. Until then a node that knew the user as an outsider may take them for one.
+    async fn tell_admitted(&self, room: RoomId, user: UserId) {
+        let why = StandingCut::Admitted;
+        if let Err(error) = self.announce(Entry::Standing { room, user, why }).await {
+            tracing::warn!(cause = error.cause(), %room, "a new membership is announced later");
+        }
     }
 
     /// Opens the direct conversation with somebody.
@@ -177,12 +181,7 @@ impl Directory {
         let (room, created) = self.seams.store.open_direct(user.id, other.id, self.now()).await?;
         if created {
             for (who, with) in [(user.id, &*other), (other.id, user)] {
-                self.announce(Entry::Standing {
-                    room: room.id,
-                    user: who,
-                    why: StandingCut::Admitted,
-                })
-                .await?;
+                self.tell_admitted(room.id, who).await;
                 let notice = Notice::Direct {
                     room: room.id,
                     with: author_of(with),

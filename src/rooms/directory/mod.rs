@@ -222,6 +222,18 @@ impl Directory {
         }
     }
 
+    /// The same where being refused for want of a count would cost people more than not being counted: what is counted
+    /// takes nothing away from anybody, and has bounds of its own.
+    async fn count_if_possible(&self, kind: Kind, what: &'static str, user: UserId) -> Result<()> {
+        match self.count(kind, what, user).await {
+            Err(Error::Unavailable(cause)) => {
+                tracing::warn!(cause, "{what} of a user passed without being counted");
+                Ok(())
+            }
+            counted => counted,
+        }
+    }
+
     /// Counts what makes every node act and wait for all others. What the rules of this module revoke for a user they
     /// count themselves, but for leaving a room, which must not be refused half-way.
     ///
