@@ -122,6 +122,10 @@ pub const SEED_ROWS_PER_WRITE: usize = 2_000;
 pub const READERS: usize = 4;
 /// How long a CQL server may take for one statement; beyond it a read is refused and a write's outcome is unknown.
 pub const CQL_TIMEOUT: Duration = Duration::from_millis(2_500);
+/// How long an attempt to open the store may take; beyond it the next one begins.
+pub const CQL_OPEN: Duration = Duration::from_secs(8);
+/// Attempts to open the store that get no answer; after them the server counts as out of reach.
+pub const CQL_OPEN_ATTEMPTS: u32 = 2;
 /// After so long without an answer a statement that can be applied twice is given to a second CQL server as well.
 pub const CQL_SECOND_SERVER_AFTER: Duration = Duration::from_millis(500);
 /// Connections to each CQL server; a server with shards gets at least one for each of them.

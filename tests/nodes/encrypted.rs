@@ -138,6 +138,19 @@ async fn a_cql_server_that_asks_for_a_certificate_gets_it_and_may_have_a_name_in
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_takes_connections_and_says_nothing_is_not_waited_for_for_ever() {
+    let files = certificates(&["127.0.0.1"]);
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let server = store(silent.local_addr().expect("its address"));
+    let ca = ("--cql-ca", path(files.path(), "ca.pem"));
+    for flags in [vec![server.clone()], vec![server, ca]] {
+        let said = tokio::task::spawn_blocking(move || refused("migrate", &flags)).await;
+        let said = said.expect("a task");
+        assert!(said.contains("no connection to"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_with_tls_is_used_if_its_authority_is_believed_and_only_then() {
     let Some(environment) = Environment::get() else {
         return;

@@ -11,6 +11,7 @@ mod archive;
 mod audit;
 mod buckets;
 mod changes;
+mod connect;
 mod fill;
 mod index;
 mod listing;
@@ -95,7 +96,7 @@ impl ScyllaStore {
         clock: Arc<SharedClock>,
         tuning: Tuning,
     ) -> Result<Arc<Self>, OpenError> {
-        let session = session::connect(options).await?;
+        let session = connect::connect(options).await?;
         migrate::enter(&session, &options.keyspace).await?;
         migrate::check(&session, &options.keyspace).await?;
         let statements = Statements::prepare(&session).await?;

@@ -1,4 +1,4 @@
-//! The driver's session: how it is set up, how statements are run and counted, and what their errors mean.
+//! The driver's session: how statements are run and counted, and what their errors mean.
 //!
 //! A write that failed is `Refused` only if no replica can have it. The driver may try a write on several nodes and
 //! reports the last failure alone, so a retry policy of our own keeps in mind whether an earlier attempt may have
@@ -11,24 +11,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use scylla::client::PoolSize;
-use scylla::client::execution_profile::ExecutionProfile;
 use scylla::client::session::Session;
-use scylla::client::session_builder::SessionBuilder;
 use scylla::deserialize::row::DeserializeRow;
 use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
-use scylla::policies::load_balancing::DefaultPolicy;
 use scylla::policies::retry::{DefaultRetryPolicy, RequestInfo, RetryDecision, RetryPolicy, RetrySession};
-use scylla::policies::speculative_execution::SimpleSpeculativeExecutionPolicy;
-use scylla::policies::timestamp_generator::MonotonicTimestampGenerator;
 use scylla::response::query_result::QueryResult;
 use scylla::response::{PagingState, PagingStateResponse};
 use scylla::serialize::row::SerializeRow;
 use scylla::statement::prepared::PreparedStatement;
-use scylla::statement::{Consistency, SerialConsistency};
 use scylla::value::{CqlValue, Row};
 
-use super::options::ScyllaOptions;
 use super::statements::Statements;
 use crate::limits;
 use crate::store::{Error, Result};
@@ -111,47 +103,6 @@ pub(super) struct Cql {
     closed: AtomicBool,
     under_way: AtomicUsize,
     latency: parking_lot::RwLock<Option<LatencyHook>>,
-}
-
-/// Connects to the cluster, without a keyspace.
-pub(super) async fn connect(options: &ScyllaOptions) -> Result<Session> {
-    let mut balancing = DefaultPolicy::builder().token_aware(true);
-    if let Some(datacenter) = &options.datacenter {
-        balancing = balancing.prefer_datacenter(datacenter.clone());
-    }
-    let profile = ExecutionProfile::builder()
-        .consistency(Consistency::LocalQuorum)
-        .serial_consistency(Some(SerialConsistency::LocalSerial))
-        .request_timeout(Some(limits::CQL_TIMEOUT))
-        .load_balancing_policy(balancing.build())
-        .retry_policy(Arc::new(Doubting))
-        .speculative_execution_policy(Some(Arc::new(SimpleSpeculativeExecutionPolicy {
-            max_retry_count: 1,
-            retry_interval: limits::CQL_SECOND_SERVER_AFTER,
-        })))
-        .build();
-    let mut builder = SessionBuilder::new()
-        .known_nodes(&options.nodes)
-        .default_execution_profile_handle(profile.into_handle())
-        .connection_timeout(limits::CQL_TIMEOUT)
-        .keepalive_interval(Duration::from_secs(5))
-        .keepalive_timeout(Duration::from_secs(5))
-        .tcp_nodelay(true)
-        // Cassandra has no shards to connect to; ScyllaDB gets at least one connection for each of its own.
-        .pool_size(PoolSize::PerHost(limits::CQL_CONNECTIONS_PER_NODE))
-        .timestamp_generator(Arc::new(MonotonicTimestampGenerator::new()))
-        // Which server holds what follows from the keyspace's replication: without it the driver could not send a
-        // request to a replica right away.
-        .keyspaces_to_fetch([options.keyspace.as_str()]);
-    if let Some((user, password)) = &options.credentials {
-        builder = builder.user(user, password);
-    }
-    builder = super::tls::encrypt(builder, options)?;
-    builder.build().await.map_err(|error| {
-        let error = error.to_string();
-        let advice = super::tls::advice(options, &error);
-        Error::Refused(format!("no connection to {options}: {error}{advice}"))
-    })
 }
 
 /// Counts a write as under way for as long as it lives.
@@ -358,7 +309,7 @@ fn was_not_applied(error: &RequestAttemptError) -> bool {
 
 /// The driver's default policy, which also notes doubts.
 #[derive(Debug)]
-struct Doubting;
+pub(super) struct Doubting;
 
 struct DoubtingSession(Box<dyn RetrySession>);
 
@@ -394,6 +345,7 @@ pub(super) fn after_a_write(error: Error) -> Error {
 mod tests {
     use super::*;
     use scylla::errors::WriteType;
+    use scylla::statement::Consistency;
 
     fn failed(error: DbError) -> ExecutionError {
         ExecutionError::LastAttemptError(RequestAttemptError::DbError(error, String::new()))

@@ -64,6 +64,8 @@ pub(super) fn advice(options: &ScyllaOptions, error: &str) -> &'static str {
     } else if files.certificate.is_none() && said(&["broken", "Connection reset"]) {
         // With TLS 1.3 a server refuses a client after the client takes the connection for made.
         "; if the server asks for certificates, give cql-cert and cql-key"
+    } else if said(&["no answer in time"]) {
+        "; see whether this port speaks TLS, and whether the server is well"
     } else {
         ""
     }
