@@ -11,6 +11,7 @@ pub mod commands;
 pub mod config;
 pub mod conn;
 pub mod control_log;
+pub mod dense;
 pub mod fanout;
 pub mod http;
 pub mod limits;

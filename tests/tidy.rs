@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The modules from the ground up: each may use only what stands before it. ARCHITECTURE.md says why.
 const ORDER: &[&str] = &[
+    "dense",
     "model",
     "limits",
     // Test builds only.

@@ -1,18 +1,20 @@
 //! Presence inside one process.
 //!
 //! Two tables, each behind one lock that is never held across a wait: who has connections, and who is in which room.
-//! A room keeps its people by id and, beside that, in the order of names, so that entering costs the logarithm of the
-//! crowd and listing the first hundred costs a hundred steps. Most people have one connection, which is kept without
-//! a set of its own. The dropped end of a node takes everything with it that the node had entered.
+//! A room keeps its people in a dense array and, beside that, their places in it in the order of names. So listing the
+//! first hundred costs a hundred steps; entering moves four bytes for each name that comes after, which for a crowd of
+//! a hundred thousand is less than the join around it. Most people have one connection, which is kept without a set of
+//! its own. The dropped end of a node takes everything with it that the node had entered.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use super::{Presence, Present, Result};
+use crate::dense::{DenseMap, grow};
 use crate::model::{ConnectionId, Name, RoomId, UserId};
 
 /// What the nodes of one process enter people into. Cloning it gives another handle to the same tables.
@@ -40,13 +42,13 @@ impl LocalPresence {
 
 #[derive(Default)]
 struct Shared {
-    next_node: AtomicU64,
-    users: Mutex<HashMap<UserId, Connections>>,
+    next_node: AtomicU32,
+    users: Mutex<DenseMap<UserId, Connections>>,
     rooms: Mutex<HashMap<RoomId, People>>,
 }
 
 /// A connection and the node that entered it.
-type Holder = (u64, ConnectionId);
+type Holder = (u32, ConnectionId);
 
 /// Somebody's connections; never empty.
 enum Connections {
@@ -93,46 +95,81 @@ impl Connections {
 /// The people of one room.
 #[derive(Default)]
 struct People {
-    by_id: HashMap<UserId, (Name, Connections)>,
-    by_name: BTreeSet<(Name, UserId)>,
+    members: DenseMap<UserId, (Name, Connections)>,
+    /// Their places, in the order of names.
+    by_name: Vec<u32>,
 }
 
 impl People {
+    /// Where somebody stands in the order of names, or would stand.
+    fn rank(&self, user: UserId, name: &Name) -> std::result::Result<usize, usize> {
+        self.by_name.binary_search_by(|place| {
+            let at = self.members.at(*place).map(|(user, (name, _))| (name, user));
+            at.cmp(&Some((name, &user)))
+        })
+    }
+
     fn enter(&mut self, user: UserId, name: &Name, holder: Holder) -> bool {
-        if let Some((_, connections)) = self.by_id.get_mut(&user) {
+        if let Some((_, connections)) = self.members.get_mut(&user) {
             connections.add(holder);
             return false;
         }
-        self.by_id.insert(user, (name.clone(), Connections::One(holder)));
-        self.by_name.insert((name.clone(), user));
+        let rank = self.rank(user, name).unwrap_or_else(|rank| rank);
+        self.members.insert(user, (name.clone(), Connections::One(holder)));
+        if let Some(place) = self.members.place(&user) {
+            grow(&mut self.by_name);
+            self.by_name.insert(rank, place);
+        }
         true
     }
 
     fn leave(&mut self, user: UserId, holder: Holder) -> bool {
         let last = self
-            .by_id
+            .members
             .get_mut(&user)
             .is_some_and(|(_, connections)| !connections.remove(holder));
-        if last && let Some((name, _)) = self.by_id.remove(&user) {
-            self.by_name.remove(&(name, user));
+        if last {
+            self.forget(user);
         }
         last
     }
 
-    fn forget_node(&mut self, node: u64) {
-        let Self { by_id, by_name } = self;
-        by_id.retain(|user, (name, connections)| {
-            let stays = connections.retain(|(of, _)| *of != node);
-            if !stays {
-                by_name.remove(&(name.clone(), *user));
-            }
-            stays
+    fn forget(&mut self, user: UserId) {
+        let rank_of = |user: UserId| {
+            let (name, _) = self.members.get(&user)?;
+            self.rank(user, name).ok()
+        };
+        let last = u32::try_from(self.members.len())
+            .ok()
+            .and_then(|len| self.members.at(len - 1));
+        let (Some(place), Some(rank), Some(moves)) = (
+            self.members.place(&user),
+            rank_of(user),
+            last.and_then(|(last, _)| rank_of(*last)),
+        ) else {
+            return;
+        };
+        self.members.remove(&user);
+        // The last one takes the place that is free now.
+        self.by_name[moves] = place;
+        self.by_name.remove(rank);
+    }
+
+    fn forget_node(&mut self, node: u32) {
+        self.members
+            .retain(|_, (_, connections)| connections.retain(|(of, _)| *of != node));
+        let Self { members, by_name } = self;
+        by_name.clear();
+        by_name.extend((0..).take(members.len()));
+        by_name.sort_unstable_by(|a, b| {
+            let key = |place: &u32| members.at(*place).map(|(user, (name, _))| (name, user));
+            key(a).cmp(&key(b))
         });
     }
 }
 
 struct LocalNode {
-    node: u64,
+    node: u32,
     shared: Arc<Shared>,
 }
 
@@ -179,7 +216,7 @@ impl Presence for LocalNode {
             return Ok(false);
         };
         let last = people.leave(user, (self.node, connection));
-        if people.by_id.is_empty() {
+        if people.members.is_empty() {
             rooms.remove(&room);
         }
         Ok(last)
@@ -191,12 +228,13 @@ impl Presence for LocalNode {
             return Ok(Present::default());
         };
         Ok(Present {
-            count: people.by_id.len() as u64,
+            count: people.members.len() as u64,
             names: people
                 .by_name
                 .iter()
                 .take(limit)
-                .map(|(name, _)| name.clone())
+                .filter_map(|place| people.members.at(*place))
+                .map(|(_, (name, _))| name.clone())
                 .collect(),
         })
     }
@@ -206,7 +244,7 @@ impl Presence for LocalNode {
         let Some(people) = rooms.get(&room) else {
             return Ok(Vec::new());
         };
-        let here = |user: &UserId| people.by_id.contains_key(user);
+        let here = |user: &UserId| people.members.contains_key(user);
         Ok(users.iter().copied().filter(here).collect())
     }
 }
@@ -220,7 +258,7 @@ impl Drop for LocalNode {
             .retain(|_, connections| connections.retain(|holder| !mine(holder)));
         self.shared.rooms.lock().retain(|_, people| {
             people.forget_node(self.node);
-            !people.by_id.is_empty()
+            !people.members.is_empty()
         });
     }
 }
@@ -279,6 +317,37 @@ mod tests {
         }
         assert!(presence.shared.rooms.lock().is_empty());
         assert!(presence.shared.users.lock().is_empty());
+    }
+
+    #[test]
+    fn names_stay_in_order_whoever_comes_and_goes() {
+        let mut people = People::default();
+        let mut model = std::collections::BTreeSet::new();
+        let crowd: Vec<_> = (0..60)
+            .map(|number| {
+                (
+                    UserId::random(),
+                    Name::parse(&format!("u{}", number * 37 % 60)).unwrap(),
+                )
+            })
+            .collect();
+        for step in 0..1_000_usize {
+            let (user, name) = &crowd[step * 7_919 % 60];
+            let holder = (0, ConnectionId::from_bytes([1; 16]));
+            if step * 31 % 5 < 2 {
+                people.leave(*user, holder);
+                model.remove(&(name.clone(), *user));
+            } else {
+                people.enter(*user, name, holder);
+                model.insert((name.clone(), *user));
+            }
+            let listed = people.by_name.iter().map(|place| people.members.at(*place).unwrap());
+            assert!(
+                listed
+                    .map(|(user, (name, _))| (name, user))
+                    .eq(model.iter().map(|(name, user)| (name, user)))
+            );
+        }
     }
 
     #[tokio::test]

@@ -6,11 +6,12 @@
 //!
 //! Nothing says "does not exist" here: what is missing is asked again, so that a new name is seen at once.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+
+use crate::dense::DenseMap;
 
 /// Generations that the keys of one cache share.
 const GENERATIONS: usize = 256;
@@ -35,8 +36,8 @@ pub(super) struct Cache<K, V> {
 
 #[derive(Debug)]
 struct Inner<K, V> {
-    young: HashMap<K, V>,
-    old: HashMap<K, V>,
+    young: DenseMap<K, V>,
+    old: DenseMap<K, V>,
     generations: Box<[u64; GENERATIONS]>,
 }
 
@@ -47,8 +48,8 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
             hasher: RandomState::new(),
             half: (entries / 2).max(1),
             inner: Mutex::new(Inner {
-                young: HashMap::new(),
-                old: HashMap::new(),
+                young: DenseMap::default(),
+                old: DenseMap::default(),
                 generations: Box::new([0; GENERATIONS]),
             }),
             lookups: AtomicU64::new(0),
@@ -81,7 +82,7 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
         if let Some(value) = inner.young.get(key) {
             return Some(value.clone());
         }
-        let (key, value) = inner.old.remove_entry(key)?;
+        let (key, value) = inner.old.remove(key)?;
         self.put(&mut inner, key, value.clone());
         Some(value)
     }

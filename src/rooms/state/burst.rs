@@ -106,7 +106,7 @@ impl<L: Outlet> RoomState<L> {
                 frame
             });
             items.push((connection, frame, ack));
-            if !self.index.contains_key(&connection) {
+            if !self.has(connection) {
                 // It left the room while its send was under way: it still gets its answer.
                 if let Some(ack) = acks.remove(&connection) {
                     let _ = link.answer(ack.freeze());
@@ -190,7 +190,7 @@ impl<L: Outlet> RoomState<L> {
         let mut own: Vec<Own> = acks
             .into_iter()
             .filter_map(|(sender, acks)| {
-                let at = *self.index.get(&sender)?;
+                let at = self.place(sender)?;
                 let echo = self.slots[at].link.echo();
                 let parts = items.iter().flat_map(|(from, frame, ack)| {
                     let frame = frame.as_ref().filter(|_| *from != sender || echo);

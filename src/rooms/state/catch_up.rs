@@ -45,7 +45,7 @@ pub(super) struct Pages {
 impl<L: Outlet> RoomState<L> {
     /// Brings a reader that is behind as far as its outlet takes it.
     pub fn advance(&mut self, connection: ConnectionId) -> Progress {
-        let Some(&at) = self.index.get(&connection) else {
+        let Some(at) = self.place(connection) else {
             return Progress::Gone;
         };
         let Slot { link, behind } = &mut self.slots[at];
@@ -91,7 +91,7 @@ impl<L: Outlet> RoomState<L> {
     /// Goes on with events that were read from the store after the id that `NeedsStore` named. `complete`: the store
     /// has no more, so the ring takes over.
     pub fn resume_from_store(&mut self, connection: ConnectionId, events: &[Event], complete: bool) -> Progress {
-        let Some(&at) = self.index.get(&connection) else {
+        let Some(at) = self.place(connection) else {
             return Progress::Gone;
         };
         for event in events {

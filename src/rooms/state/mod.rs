@@ -9,22 +9,24 @@
 //! arrive after a higher one; such a room is [`shared`](RoomState::shared): it knows what it has seen, replays the whole
 //! span before a cursor, and lets readers that the ring has left behind go on by arrival numbers.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 mod burst;
 mod catch_up;
+mod index;
 mod shared;
 
 pub use burst::{Burst, Committed};
 pub use shared::Told;
 
 use self::catch_up::{CatchUp, Pages};
+use self::index::Index;
 use self::shared::Shared;
 use super::doubt::Mechanisms;
 use super::ring::{Entry, Ring};
+use crate::dense::grow;
 use crate::fanout::{Outlet, Taken};
 use crate::limits;
 use crate::model::{ConnectionId, Event, EventId, EventKind, Message, Timestamp, UserId};
@@ -96,7 +98,7 @@ pub struct RoomState<L> {
     room: RoomRef,
     ring: Ring,
     slots: Vec<Slot<L>>,
-    index: HashMap<ConnectionId, usize>,
+    index: Index,
     encodings: u64,
     /// Bursts carry what other nodes are to be told.
     publishes: bool,
@@ -114,7 +116,7 @@ impl<L: Outlet> RoomState<L> {
             room,
             ring: Ring::new(),
             slots: Vec::new(),
-            index: HashMap::new(),
+            index: Index::default(),
             encodings: 0,
             publishes: false,
             mechanisms: Mechanisms::default(),
@@ -183,7 +185,12 @@ impl<L: Outlet> RoomState<L> {
     /// Whether this connection reads the room.
     #[must_use]
     pub fn has(&self, connection: ConnectionId) -> bool {
-        self.index.contains_key(&connection)
+        self.place(connection).is_some()
+    }
+
+    /// Where this connection stands among the slots.
+    fn place(&self, connection: ConnectionId) -> Option<usize> {
+        self.index.find(&self.slots, connection)
     }
 
     /// The links of a user here.
@@ -395,23 +402,20 @@ impl<L: Outlet> RoomState<L> {
             link,
             behind: Some(Box::new(catch_up)),
         };
-        if let Some(&at) = self.index.get(&connection) {
+        if let Some(at) = self.place(connection) {
             self.slots[at] = slot;
         } else {
-            self.index.insert(connection, self.slots.len());
+            grow(&mut self.slots);
             self.slots.push(slot);
+            self.index.add_last(&self.slots);
         }
         self.advance(connection)
     }
 
     /// Removes a reader; answers its link if it was here.
     pub fn leave(&mut self, connection: ConnectionId) -> Option<Arc<L>> {
-        let at = self.index.remove(&connection)?;
-        let slot = self.slots.swap_remove(at);
-        if let Some(moved) = self.slots.get(at) {
-            self.index.insert(moved.link.connection(), at);
-        }
-        Some(slot.link)
+        let at = self.index.remove(&self.slots, connection)?;
+        Some(self.slots.swap_remove(at).link)
     }
 
     /// Hands ephemeral frames to every live reader that has nothing else to take.
