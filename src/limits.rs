@@ -118,6 +118,9 @@ pub const WRITER_QUEUE_MAX: usize = 4_096;
 pub const WRITER_BATCH_MAX: usize = 512;
 /// Rows that a bulk write puts into one transaction; more are split.
 pub const SEED_ROWS_PER_WRITE: usize = 2_000;
+/// Threads for what blocks: reads of SQLite, password hashes, files, names of hosts; what comes beyond them waits. Each
+/// keeps memory of its own for as long as it lives.
+pub const BLOCKING_THREADS_MAX: usize = 16;
 /// SQLite connections that only read; reads wait for one.
 pub const READERS: usize = 4;
 /// How long a CQL server may take for one statement; beyond it a read is refused and a write's outcome is unknown.

@@ -10,6 +10,7 @@ use natter::app;
 use natter::cli::{Cli, Command};
 use natter::commands::{archive, bench, check, createsuperuser, healthcheck, migrate, seed, smoke};
 use natter::config::{Config, Flags};
+use natter::limits;
 use natter::telemetry;
 
 #[global_allocator]
@@ -77,5 +78,8 @@ fn runtime(threads: Option<NonZeroUsize>) -> std::io::Result<tokio::runtime::Run
     if let Some(threads) = threads {
         builder.worker_threads(threads.get());
     }
-    builder.enable_all().build()
+    builder
+        .max_blocking_threads(limits::BLOCKING_THREADS_MAX)
+        .enable_all()
+        .build()
 }

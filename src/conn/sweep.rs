@@ -77,13 +77,24 @@ pub async fn sweep(gate: Arc<Gate>) {
     }
 }
 
+/// Asks for many sessions at a time. What can't be asked for is asked for again a minute later.
 async fn check_sessions(gate: Arc<Gate>, links: Vec<Arc<Link>>) {
-    stream::iter(links)
-        .for_each_concurrent(limits::RECHECKS_AT_ONCE, |link| {
-            let gate = &gate;
-            async move { check_session(gate, &link).await }
-        })
-        .await;
+    for links in links.chunks(limits::RECHECKS_AT_ONCE) {
+        let handles: Vec<_> = links.iter().map(|link| link.identity().session.clone()).collect();
+        match gate.sessions.expiries(&handles).await {
+            Ok(expiries) => {
+                for (link, expires_at) in links.iter().zip(expiries) {
+                    match expires_at {
+                        Some(at) => link.set_expires_at(at),
+                        // Who ends a session says so in the control log, and its end has not come, so this one was lost.
+                        None => link.abort(&farewell(CloseCode::SessionsLost, 0.0)),
+                    }
+                }
+            }
+            // A store that is away says nothing about sessions that have not expired.
+            Err(error) => tracing::debug!(%error, "sessions can't be checked"),
+        }
+    }
 }
 
 /// Ends what has expired, unless its store says in time that it was used elsewhere.
@@ -130,16 +141,6 @@ fn look_after(link: &Link, ping: &bytes::Bytes, now: u32) {
         link.abort(&farewell(CloseCode::NoAnswer, 0.0));
     } else if now.saturating_sub(link.pinged_at()) >= seconds(limits::PING_INTERVAL) {
         link.ping(ping, now);
-    }
-}
-
-async fn check_session(gate: &Gate, link: &Link) {
-    match gate.sessions.live(&link.identity().session).await {
-        Ok(Some(session)) => link.set_expires_at(session.expires_at),
-        // Who ends a session says so in the control log, and its end has not come, so this one was lost.
-        Ok(None) => link.abort(&farewell(CloseCode::SessionsLost, 0.0)),
-        // A store that is away says nothing about a session that has not expired.
-        Err(error) => tracing::debug!(%error, "a session can't be checked"),
     }
 }
 

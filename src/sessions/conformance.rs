@@ -162,6 +162,12 @@ pub async fn ended(world: &dyn World) -> Result<()> {
             "all were ended, and one was live"
         );
     }
+    let live = sessions.live(&handles[1]).await?.map(|one| one.expires_at);
+    let told = sessions.expiries(&handles).await?;
+    ensure!(
+        live.is_some() && told == [None, live, None, None],
+        "one of four is live until {live:?}; asked together: {told:?}"
+    );
     let count = sessions.end_all(ann, None).await?;
     ensure!(count == 1, "1 was left; ended: {count}");
     ensure!(

@@ -22,7 +22,8 @@ mod stored;
 use std::fmt;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
+use futures_util::future::try_join_all;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use crate::model::{Timestamp, UserId};
@@ -34,10 +35,9 @@ pub const AGENT_KEY: &str = "agent";
 /// The key under which the address stands from which the session was opened.
 pub const ADDRESS_KEY: &str = "address";
 
-/// Names a session without giving it away: 32 hex digits of a hash over its id.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct SessionHandle(Box<str>);
+/// Names a session without giving it away: half of a hash over its id, in text 32 hex digits.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionHandle([u8; 16]);
 
 impl SessionHandle {
     /// The handle of a session id.
@@ -46,39 +46,42 @@ impl SessionHandle {
         let mut hash = Sha256::new();
         hash.update(b"natter session handle");
         hash.update(id.0.to_be_bytes());
-        let digest = hash.finalize();
-        Self(
-            digest[..16]
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<String>()
-                .into(),
-        )
+        let digest: [u8; 32] = hash.finalize().into();
+        let (half, _) = digest.split_at(16);
+        Self(half.try_into().unwrap_or_default())
     }
 
     /// Reads a handle that a client gave: 32 lower-case hex digits.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let fits = text.len() == 32 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        fits.then(|| Self(text.into()))
-    }
-
-    /// The 32 hex digits.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
+        let number = fits.then(|| u128::from_str_radix(text, 16).ok()).flatten()?;
+        Some(Self(number.to_be_bytes()))
     }
 }
 
 impl fmt::Display for SessionHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
     }
 }
 
 impl fmt::Debug for SessionHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for SessionHandle {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for SessionHandle {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("a session's handle has 32 hex digits"))
     }
 }
 
@@ -134,6 +137,13 @@ pub trait UserSessions: Send + Sync {
 
     /// One live session.
     async fn live(&self, handle: &SessionHandle) -> Result<Option<SessionInfo>>;
+
+    /// When each of these sessions ends by itself; `None` for those that are not live. For a few dozen at a time: every
+    /// open connection's session is asked for once a minute, which costs too much one by one.
+    async fn expiries(&self, handles: &[SessionHandle]) -> Result<Vec<Option<Timestamp>>> {
+        let found = try_join_all(handles.iter().map(|handle| self.live(handle))).await?;
+        Ok(found.into_iter().map(|one| one.map(|one| one.expires_at)).collect())
+    }
 
     /// Ends one session of a user; answers whether it existed. Another user's handle is not found.
     async fn end(&self, user: UserId, handle: &SessionHandle) -> Result<bool>;

@@ -21,7 +21,7 @@ use row::{COLUMNS, Keyed, hash_of, info};
 use super::stored::{ID_TRIES, Stored, millis, no_free_id, timestamp};
 use super::{Error, NewSession, Result, SessionHandle, SessionInfo, UserSessions};
 use crate::limits;
-use crate::model::{UserId, WallClock};
+use crate::model::{Timestamp, UserId, WallClock};
 use crate::store::sqlite::engine::{Engine, EngineError, Migration, OpenError, Schema};
 
 const SCHEMA: Schema = Schema {
@@ -32,6 +32,8 @@ const SCHEMA: Schema = Schema {
         version: 1,
         sql: include_str!("migrations/0001_sessions.sql"),
     }],
+    // Sessions are touched in no order, so a larger part of the file here would only double the kernel's cache.
+    writer_cache_kib: 1_024,
 };
 
 /// Rows that one transaction of a sweep or of a bulk creation touches, so that others get their turn.
@@ -223,7 +225,22 @@ impl UserSessions for SqliteSessions {
             let mut one = db.prepare_cached(&format!(
                 "SELECT {COLUMNS} FROM sessions WHERE handle = ?1 AND user_id IS NOT NULL AND expires_at > ?2"
             ))?;
-            Ok::<_, Error>(one.query_row(params![handle.as_str(), now], info).optional()?)
+            Ok::<_, Error>(one.query_row(params![handle.to_string(), now], info).optional()?)
+        };
+        self.shared.engine.read(query).await
+    }
+
+    async fn expiries(&self, handles: &[SessionHandle]) -> Result<Vec<Option<Timestamp>>> {
+        let (handles, now) = (handles.to_vec(), self.now());
+        let query = move |db: &Connection| {
+            let mut one = db.prepare_cached(
+                "SELECT expires_at FROM sessions WHERE handle = ?1 AND user_id IS NOT NULL AND expires_at > ?2",
+            )?;
+            let mut expiry = |handle: &SessionHandle| {
+                let found = one.query_row(params![handle.to_string(), now], |row| row.get(0));
+                Ok::<_, Error>(found.optional()?.map(timestamp))
+            };
+            handles.iter().map(&mut expiry).collect::<Result<Vec<_>>>()
         };
         self.shared.engine.read(query).await
     }
@@ -233,13 +250,13 @@ impl UserSessions for SqliteSessions {
         let end = move |db: &Connection| {
             let mut end =
                 db.prepare_cached("DELETE FROM sessions WHERE handle = ?1 AND user_id = ?2 AND expires_at > ?3")?;
-            Ok::<_, Error>(end.execute(params![handle.as_str(), user.as_bytes(), now])? == 1)
+            Ok::<_, Error>(end.execute(params![handle.to_string(), user.as_bytes(), now])? == 1)
         };
         self.shared.engine.write(end).await
     }
 
     async fn end_all(&self, user: UserId, except: Option<&SessionHandle>) -> Result<u64> {
-        let (except, now) = (except.map(|handle| handle.as_str().to_owned()), self.now());
+        let (except, now) = (except.map(ToString::to_string), self.now());
         let end = move |db: &Connection| {
             let mut end =
                 db.prepare_cached("DELETE FROM sessions WHERE user_id = ?1 AND handle IS NOT ?2 AND expires_at > ?3")?;

@@ -45,7 +45,8 @@ impl Accounts {
 
     /// Whose session this is, if it is one.
     pub fn whose(&self, handle: &SessionHandle) -> Option<User> {
-        let (user, _) = self.sessions.iter().find(|(_, text)| text == handle.as_str())?;
+        let handle = handle.to_string();
+        let (user, _) = self.sessions.iter().find(|(_, text)| *text == handle)?;
         self.users.get(user).cloned()
     }
 }
@@ -95,7 +96,7 @@ impl UserSessions for SimSessions {
     }
 
     async fn end(&self, user: UserId, handle: &SessionHandle) -> Result<bool> {
-        let key = (user, handle.as_str().to_owned());
+        let key = (user, handle.to_string());
         self.asked(|accounts| accounts.sessions.remove(&key)).await
     }
 

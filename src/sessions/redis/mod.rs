@@ -97,7 +97,7 @@ impl RedisSessions {
     /// Takes the session out of its user's index. What stays there by mistake is looked up in vain until it expires.
     async fn unindex(&self, user: UserId, handle: &SessionHandle) {
         let mut remove = redis::cmd("ZREM");
-        remove.arg(self.index_key(user)).arg(handle.as_str());
+        remove.arg(self.index_key(user)).arg(handle.to_string());
         if let Err(error) = self.shared.link.repeatable::<Value>(&remove).await {
             tracing::debug!(%error, "could not take an ended session out of its user's index");
         }

@@ -1,5 +1,6 @@
 //! A session's row: how what is stored becomes one, and how one becomes what its owner sees.
 
+use rusqlite::types::Type;
 use rusqlite::{Connection, Row, named_params};
 use sha2::{Digest, Sha256};
 use tower_sessions::session::Id;
@@ -36,7 +37,7 @@ impl Keyed {
                  ON CONFLICT DO NOTHING",
             )?
             .execute(named_params! {
-                ":id": self.id_hash, ":handle": self.stored.handle.as_str(), ":user": self.stored.user.map(|user| *user.as_bytes()),
+                ":id": self.id_hash, ":handle": self.stored.handle.to_string(), ":user": self.stored.user.map(|user| *user.as_bytes()),
                 ":data": self.stored.data, ":agent": self.stored.agent, ":address": self.stored.address,
                 ":now": now, ":expires": self.stored.expires_at,
             })?;
@@ -60,10 +61,15 @@ impl Keyed {
     }
 }
 
+fn handle(text: &str) -> rusqlite::Result<SessionHandle> {
+    let damaged = || rusqlite::Error::FromSqlConversionFailure(0, Type::Text, "not 32 hex digits".into());
+    SessionHandle::parse(text).ok_or_else(damaged)
+}
+
 /// Reads a row of [`COLUMNS`].
 pub(super) fn info(row: &Row<'_>) -> rusqlite::Result<SessionInfo> {
     Ok(SessionInfo {
-        handle: SessionHandle(row.get::<_, String>(0)?.into()),
+        handle: handle(row.get_ref(0)?.as_str()?)?,
         user: UserId::from_bytes(row.get(1)?),
         created_at: timestamp(row.get(2)?),
         last_seen_at: timestamp(row.get(3)?),

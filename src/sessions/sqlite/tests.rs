@@ -92,7 +92,7 @@ async fn the_id_is_nowhere_on_the_disk() {
         for secret in secrets.clone() {
             assert!(!holds(secret));
         }
-        found_handle |= holds(SessionHandle::of(record.id).as_str().as_bytes());
+        found_handle |= holds(SessionHandle::of(record.id).to_string().as_bytes());
     }
     assert!(found_handle, "the search looked at the right files");
 }

@@ -40,6 +40,8 @@ const SCHEMA: Schema = Schema {
         version: 1,
         sql: include_str!("migrations/0001_store.sql"),
     }],
+    // The right edges of the busy rooms and of the indexes.
+    writer_cache_kib: 32 * 1_024,
 };
 
 /// The store of one process on one file. A second process may open the file beside it for accounts and the audit log

@@ -8,6 +8,7 @@
 //!     name: "sessions",
 //!     application_id: 0x4e74_7253,
 //!     migrations: &[Migration { version: 1, sql: include_str!("migrations/0001_sessions.sql") }],
+//!     writer_cache_kib: 1_024,
 //! };
 //! let engine = Engine::open(&data_dir.join("sessions.db"), &SCHEMA)?;
 //! // Several statements: undone together if the closure fails, committed and synced when the future returns Ok.

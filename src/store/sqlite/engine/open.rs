@@ -12,10 +12,9 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Prepared statements kept per connection: more than there are statements.
 const STATEMENTS_KEPT: usize = 128;
-/// Page cache of the writer, in KiB. It holds the right edges of the busy rooms and of the indexes.
-const WRITER_CACHE_KIB: i64 = 32 * 1024;
-/// Page cache of each reader, in KiB; beyond it the kernel's cache serves.
-const READER_CACHE_KIB: i64 = 8 * 1024;
+/// Page cache of each reader, in KiB: the upper levels of the trees. Beyond it the kernel's cache serves, which keeps each
+/// page once and not once for each reader.
+const READER_CACHE_KIB: i64 = 512;
 /// Bytes of the log that are kept on disk after a checkpoint.
 const LOG_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 
@@ -37,6 +36,8 @@ pub struct Schema {
     pub application_id: i32,
     /// All steps, ascending.
     pub migrations: &'static [Migration],
+    /// Page cache of the writer, in KiB.
+    pub writer_cache_kib: i64,
 }
 
 impl Schema {
@@ -127,7 +128,7 @@ pub(super) fn writer(path: &Path, schema: &Schema) -> Result<Connection, OpenErr
     // First of all whose file it is, so that nobody else's is changed.
     db.busy_timeout(BUSY_TIMEOUT).map_err(fail)?;
     check_owner(&db, path, schema)?;
-    tune_writer(&db).map_err(fail)?;
+    tune_writer(&db, schema).map_err(fail)?;
     migrate(&mut db, path, schema)?;
     Ok(db)
 }
@@ -209,11 +210,11 @@ fn check_owner(db: &Connection, path: &Path, schema: &Schema) -> Result<(), Open
     Ok(())
 }
 
-fn tune_writer(db: &Connection) -> rusqlite::Result<()> {
+fn tune_writer(db: &Connection, schema: &Schema) -> rusqlite::Result<()> {
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "FULL")?;
     db.pragma_update(None, "foreign_keys", true)?;
-    db.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    db.pragma_update(None, "cache_size", -schema.writer_cache_kib)?;
     db.pragma_update(None, "temp_store", "MEMORY")?;
     db.pragma_update(None, "journal_size_limit", LOG_BYTES_KEPT)?;
     // The writer checkpoints by itself after it has answered, so that no answer waits for it.

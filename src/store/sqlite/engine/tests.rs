@@ -18,6 +18,7 @@ const SCHEMA: Schema = Schema {
     name: "test",
     application_id: 0x4e74_7254,
     migrations: &[ONE],
+    writer_cache_kib: 1_024,
 };
 const LATER: Schema = Schema {
     migrations: &[ONE, TWO],
