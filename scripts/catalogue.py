@@ -101,7 +101,7 @@ SMALL, LARGE = grown("members-100", 100, 300), grown("members-15000", MANY, 2)
 IDLE = Scenario(
     "idle",
     f"{MANY:,} idle connections, logged in and in one room",
-    {"connections": MANY, "mode": "idle", "duration": 20, "warmup": 10},
+    {"connections": MANY, "mode": "idle", "rehearse": 500, "duration": 20, "warmup": 10},
     ALL,
     {},
     [
@@ -109,6 +109,7 @@ IDLE = Scenario(
         Row("CPU of 15,000 idle connections, per second and connection", own(figures.idle_cpu), 1, " us"),
     ],
     users=MANY,
+    members=MANY,
 )
 
 

@@ -99,6 +99,10 @@ pub struct Arguments {
     /// Seconds of load before times are measured; what is lost in them counts all the same
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
     pub warmup: f64,
+    /// Connections that are opened and closed before everything, so that the memory which a server takes once is not
+    /// counted as that of connections
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    pub rehearse: usize,
     /// Characters in each message
     #[arg(long, value_name = "CHARACTERS", default_value_t = 64)]
     pub size: usize,
@@ -285,6 +289,9 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<Report> {
         of_generator: Readings::default(),
     };
     let cookies = open::cookies(&target, arguments, &load.plan).await?;
+    if arguments.rehearse > 0 {
+        open::rehearse(&target, arguments, &cookies).await?;
+    }
     usages.read(|readings| &mut readings.before);
     let opening = Instant::now();
     let mut connections = open::all(&target, &of_senders, &load, &cookies).await?;

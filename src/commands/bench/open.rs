@@ -18,6 +18,8 @@ use super::{Arguments, LOOK};
 
 /// Handshakes under way at once.
 pub(super) const HANDSHAKES_AT_ONCE: usize = 64;
+/// How long a server has to clear away what was rehearsed.
+const REHEARSAL_REST: Duration = Duration::from_secs(4);
 /// Users that are registered where no file gives any: each costs the server a password's hash.
 const REGISTERED_MAX: usize = 10;
 /// Connections from one address of this machine; each has some 28,000 ports.
@@ -72,6 +74,19 @@ pub(super) async fn all(
     connections.extend(others.try_collect::<Vec<_>>().await?);
     live(load, &connections).await?;
     Ok(connections)
+}
+
+/// Opens and closes some connections, and waits until a server has told that their people are gone.
+pub(super) async fn rehearse(target: &Target, arguments: &Arguments, cookies: &[String]) -> anyhow::Result<()> {
+    let few = Arguments {
+        connections: arguments.rehearse.clamp(arguments.rooms, arguments.connections),
+        never_read: 0,
+        ..arguments.clone()
+    };
+    let load = Arc::new(Load::new(super::plan(&few)?, few.dialect, &few.room_prefix));
+    drop(all(target, target, &load, cookies).await?);
+    tokio::time::sleep(REHEARSAL_REST).await;
+    Ok(())
 }
 
 /// Opens one socket; `since` is the cursor to resume from.

@@ -252,6 +252,7 @@ fn arguments(server: SocketAddr, mode: Mode) -> Arguments {
         rate: 300.0,
         window: 8,
         never_read: 0,
+        rehearse: 0,
         duration: 1.0,
         warmup: 0.5,
         size: 150,
