@@ -259,7 +259,7 @@ fn cluster(hood: Neighbourhood) -> Arc<Cluster> {
         boot: node,
         layer,
         wall: Arc::new(SystemTime),
-        observe: Box::new(move |id| store.observe(id)),
+        ids: store.ids(),
         lease,
         reaches_store: Box::new(move || reach.store()),
     })

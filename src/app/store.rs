@@ -6,7 +6,7 @@ use anyhow::{Context as _, bail};
 
 use crate::config::{Config, StoreAt};
 use crate::metrics::{Metrics, raise};
-use crate::model::{EventId, Message, SharedClock, SystemTime};
+use crate::model::{Message, SharedClock, SystemTime};
 use crate::store::Store;
 use crate::store::scylla::{self, Migrated, ScyllaOptions, ScyllaStore, StatementKind};
 use crate::store::sqlite::SqliteStore;
@@ -62,10 +62,11 @@ impl OpenStore {
         Self::open(config).await
     }
 
-    /// Folds in an id that came from another node, so that the next ids are greater. A file has one node.
-    pub fn observe(&self, id: EventId) {
-        if let Self::Cql(_, clock) = self {
-            clock.observe(id);
+    /// What gives the ids of this node's events. A file has one node, and gives them itself.
+    pub fn ids(&self) -> Option<Arc<SharedClock>> {
+        match self {
+            Self::Sqlite(_) => None,
+            Self::Cql(_, clock) => Some(Arc::clone(clock)),
         }
     }
 

@@ -4,11 +4,16 @@
 //! the clocks of nodes differ, and a clock that is set back never makes history run backwards.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use super::id::EventId;
 use super::timestamp::Timestamp;
+
+/// How far a wall clock may move against the time that passes before it counts as set.
+const STEP_MAX: Duration = Duration::from_secs(1);
 
 /// A source of wall-clock time. Injected, so that tests and the simulation own time.
 pub trait WallClock: Send + Sync + 'static {
@@ -73,9 +78,14 @@ impl HybridClock {
 
 /// The one hybrid clock of a node, shared by all that issue or meet ids: the store, which names what it writes, and the
 /// rooms, which hear the ids of other nodes. The lock is held for a few instructions.
+///
+/// Among nodes a wall clock is compared with the others' before a write begins. It may be set while the write is under
+/// way; the ids of that write then go on from what was compared, by the time that has passed since.
 pub struct SharedClock {
     clock: Mutex<HybridClock>,
     wall: Arc<dyn WallClock>,
+    /// What the wall clock said when it was last found right, and when that was.
+    believed: Mutex<Option<(Timestamp, Instant)>>,
 }
 
 impl SharedClock {
@@ -85,6 +95,7 @@ impl SharedClock {
         Self {
             clock: Mutex::new(HybridClock::new()),
             wall,
+            believed: Mutex::new(None),
         }
     }
 
@@ -94,10 +105,27 @@ impl SharedClock {
         self.wall.now()
     }
 
+    /// The wall clock was compared with other nodes' when it said this, and is right.
+    pub fn believe(&self, wall: Timestamp) {
+        *self.believed.lock() = Some((wall, Instant::now()));
+    }
+
+    /// The wall clock, or, where it was set by more than a second since it was last found right, the
+    /// time that it would show without that. A node that compares its clock with nobody's follows it.
+    fn right(&self) -> Timestamp {
+        let wall = self.wall.now();
+        let Some((at, since)) = *self.believed.lock() else {
+            return wall;
+        };
+        let expected = at.plus(since.elapsed());
+        let moved = wall.since(expected).max(expected.since(wall));
+        if moved > STEP_MAX { expected } else { wall }
+    }
+
     /// The next id; greater than all that were issued or observed.
     #[must_use]
     pub fn next(&self, attempt_hash: u64) -> EventId {
-        let wall = self.wall.now();
+        let wall = self.right();
         self.clock.lock().next(wall, attempt_hash)
     }
 
@@ -159,6 +187,36 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ids_go_on_from_what_was_compared_when_the_wall_clock_is_set_meanwhile() {
+        struct Hands(Mutex<u64>);
+        impl WallClock for Hands {
+            fn now(&self) -> Timestamp {
+                Timestamp::from_millis(*self.0.lock())
+            }
+        }
+        let hands = Arc::new(Hands(Mutex::new(50_000)));
+        let shared = SharedClock::new(hands.clone());
+        *hands.0.lock() = 100_000;
+        assert_eq!(shared.next(0).timestamp().millis(), 100_000, "nobody to compare with");
+        shared.believe(shared.now());
+        tokio::time::advance(Duration::from_secs(3)).await;
+        *hands.0.lock() = 163_000;
+        assert_eq!(
+            shared.next(0).timestamp().millis(),
+            103_000,
+            "it was set a minute ahead"
+        );
+        *hands.0.lock() = 103_900;
+        assert_eq!(shared.next(0).timestamp().millis(), 103_900, "it runs a little fast");
+        *hands.0.lock() = 40_000;
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(shared.next(0).timestamp().millis(), 105_000, "it was set back");
+        *hands.0.lock() = 165_000;
+        shared.believe(shared.now());
+        assert_eq!(shared.next(0).timestamp().millis(), 165_000, "the others say so too");
     }
 
     #[test]

@@ -205,7 +205,7 @@ impl World {
             boot,
             layer: layer.clone(),
             wall,
-            observe: Box::new(|_| ()),
+            ids: None,
             lease: lease.clone(),
             reaches_store: Box::new(|| true),
         });

@@ -197,7 +197,7 @@ fn assemble(ground: &Arc<Ground>, index: usize, presence: &LocalPresence, boot: 
         boot,
         layer: Arc::new(SimLayer::new(ground.clone(), index)),
         wall: hands.clone(),
-        observe: Box::new(move |id| ids.observe(id)),
+        ids: Some(ids),
         lease: lease.clone(),
         reaches_store: Box::new(|| true),
     });

@@ -28,7 +28,7 @@ use crate::channel_layer::{ChannelLayer, Class};
 use crate::control_log::Position;
 use crate::control_log::lease::{self, DeliveryLease};
 use crate::limits;
-use crate::model::{BootId, EventId, RoomId, Timestamp, WallClock};
+use crate::model::{BootId, EventId, RoomId, SharedClock, Timestamp, WallClock};
 
 /// What the node's task counts.
 #[derive(Debug, Default)]
@@ -87,7 +87,7 @@ pub struct Cluster {
     boot: BootId,
     layer: Arc<dyn ChannelLayer>,
     wall: Arc<dyn WallClock>,
-    observe: Box<dyn Fn(EventId) + Send + Sync>,
+    ids: Option<Arc<SharedClock>>,
     lease: DeliveryLease,
     reaches_store: Box<dyn Fn() -> bool + Send + Sync>,
     began: Instant,
@@ -117,8 +117,9 @@ pub struct Neighbours {
     pub layer: Arc<dyn ChannelLayer>,
     /// The time.
     pub wall: Arc<dyn WallClock>,
-    /// Told of each id that comes from another node, so that this node's next ids are greater.
-    pub observe: Box<dyn Fn(EventId) + Send + Sync>,
+    /// What gives this node's ids, if it is not the store itself. It is told of each id that comes from another node, so
+    /// that the next ones are greater, and when the wall clock was found right.
+    pub ids: Option<Arc<SharedClock>>,
     /// Whether this node may write to sockets.
     pub lease: DeliveryLease,
     /// Whether this node reaches the store, as it says in its status frames.
@@ -133,7 +134,7 @@ impl Cluster {
             boot,
             layer,
             wall,
-            observe,
+            ids,
             lease,
             reaches_store,
         } = neighbours;
@@ -147,7 +148,7 @@ impl Cluster {
             attendance: Attendance::new(Arc::clone(&layer)),
             layer,
             wall,
-            observe,
+            ids,
             lease,
             reaches_store,
             began: Instant::now(),
@@ -247,7 +248,13 @@ impl Cluster {
     #[must_use]
     pub fn clock(&self) -> ClockCheck {
         let now = self.now();
-        self.doubt.lock().clock(now)
+        let check = self.doubt.lock().clock(now);
+        if check == ClockCheck::Good
+            && let Some(ids) = &self.ids
+        {
+            ids.believe(now.wall);
+        }
+        check
     }
 
     /// Whether this node can take sends, for readiness.

@@ -101,7 +101,9 @@ fn arrived(hub: &Arc<Hub>, cluster: &Cluster, room: RoomId, payload: &Bytes) {
 
 fn event(hub: &Hub, cluster: &Cluster, room: RoomId, durable: Durable) {
     cluster.counts.arrived.add(1);
-    (cluster.observe)(durable.id);
+    if let Some(ids) = &cluster.ids {
+        ids.observe(durable.id);
+    }
     let (boot, number, previous, id) = (durable.boot, durable.number, durable.previous, durable.id);
     let late = match &durable.content {
         envelope::Content::Late { message, .. } => Some(*message),

@@ -117,7 +117,7 @@ impl Site {
             boot,
             layer: LocalHub::new().node(),
             wall: clock.clone(),
-            observe: Box::new(|_| ()),
+            ids: None,
             lease: lease.clone(),
             reaches_store: Box::new(|| true),
         });
