@@ -91,9 +91,10 @@ async fn throttles_know_people_by_their_own_addresses() {
     };
     let to = balancer.address();
     let ann = cluster.user(0, "ann").await;
-    // A name that is taken counts as a try to register, and costs nothing else.
+    // A name that is taken counts as a try to register, and, with its password, to log in: another one logs in here.
+    let bob = cluster.user(0, "bob").await;
     let own = json!({ "username": ann.username, "password": PASSWORD });
-    let taken = json!({ "username": ann.username, "password": "another horse" });
+    let taken = json!({ "username": bob.username, "password": "another horse" });
     for _ in 0..limits::REGISTRATION.burst {
         assert_eq!(ask(to, client(1), "/api/users", &taken).await, 409);
     }
