@@ -399,6 +399,8 @@ pub const UNSURE_AGAIN: Duration = Duration::from_secs(10);
 pub const MARK_KEPT: Duration = Duration::from_secs(60 * 60);
 /// Ids that an active room remembers as told; beyond it a repair may tell the oldest again.
 pub const SEEN_IDS_MAX: usize = 65_536;
+/// How long a room's task may take to say which message is the newest; the store is asked after that.
+pub const NEWEST_WITHIN: Duration = Duration::from_secs(2);
 /// How far a node's clock may be from the median of all; a node further off refuses sends.
 pub const CLOCK_OFF_MAX: Duration = Duration::from_secs(2);
 /// How far two nodes' clocks may be apart.

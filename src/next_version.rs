@@ -1,8 +1,11 @@
 //! What a later version may do otherwise, in test builds only (the feature `next-version`), and there only when a hidden
 //! flag says so: for the test that runs such nodes beside present ones. It never is part of a release.
 //!
-//! It writes what docs/guarantees.md lets a later version write: fields at the end of envelopes, another layout of them,
+//! It writes what the contract of envelopes (`rooms::envelope`) and of the schema lets a later version write: fields at the end of envelopes, another layout of them,
 //! kinds of events that nobody knows yet, on the channel layer and in the store, and one more column.
+
+#[cfg(all(feature = "next-version", not(debug_assertions)))]
+compile_error!("the feature next-version is for test builds: leave it out of a release");
 
 use std::borrow::Cow;
 use std::sync::OnceLock;

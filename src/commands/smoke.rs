@@ -23,7 +23,7 @@ pub struct Arguments {
     #[arg(long, value_name = "NAME")]
     pub username: Option<String>,
     /// The user's password; better given as the variable NATTER_PASSWORD, which others do not see
-    #[arg(long, value_name = "PASSWORD")]
+    #[arg(long, value_name = "PASSWORD", requires = "username")]
     pub password: Option<String>,
     /// The room to talk in; without it a new one is made, and stays
     #[arg(long, value_name = "ROOM")]

@@ -17,6 +17,7 @@ use super::Gate;
 use crate::fanout::Link;
 use crate::limits;
 use crate::model::Timestamp;
+use crate::sessions;
 use crate::wire::close::CloseCode;
 use crate::wire::farewell::farewell;
 use crate::wire::frame::ping_frame;
@@ -82,18 +83,28 @@ async fn check_sessions(gate: Arc<Gate>, links: Vec<Arc<Link>>) {
     for links in links.chunks(limits::RECHECKS_AT_ONCE) {
         let handles: Vec<_> = links.iter().map(|link| link.identity().session.clone()).collect();
         match gate.sessions.expiries(&handles).await {
-            Ok(expiries) => {
-                for (link, expires_at) in links.iter().zip(expiries) {
-                    match expires_at {
-                        Some(at) => link.set_expires_at(at),
-                        // Who ends a session says so in the control log, and its end has not come, so this one was lost.
-                        None => link.abort(&farewell(CloseCode::SessionsLost, 0.0)),
+            Ok(expiries) => links.iter().zip(expiries).for_each(|(link, at)| checked(link, at)),
+            // One that can't be read says nothing about those that were asked for with it.
+            Err(sessions::Error::Damaged(_)) => {
+                for (link, handle) in links.iter().zip(&handles) {
+                    match gate.sessions.live(handle).await {
+                        Ok(session) => checked(link, session.map(|session| session.expires_at)),
+                        Err(error) => tracing::warn!(%error, "a session can't be checked"),
                     }
                 }
             }
             // A store that is away says nothing about sessions that have not expired.
             Err(error) => tracing::debug!(%error, "sessions can't be checked"),
         }
+    }
+}
+
+/// Acts on what was told of a session.
+fn checked(link: &Link, expires_at: Option<Timestamp>) {
+    match expires_at {
+        Some(at) => link.set_expires_at(at),
+        // Who ends a session says so in the control log, and its end has not come, so this one was lost.
+        None => link.abort(&farewell(CloseCode::SessionsLost, 0.0)),
     }
 }
 

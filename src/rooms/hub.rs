@@ -308,16 +308,16 @@ impl Live for LiveHub {
 
     async fn newest_message(&self, room: &Arc<Room>) -> store::Result<Option<EventId>> {
         let (reply, answer) = oneshot::channel();
-        self.0.send(room, Command::Newest(reply)).await;
-        match tokio::time::timeout(limits::SEND_DECISION, answer).await {
-            Ok(Ok(answer)) => answer,
-            // The room's task could not find out by itself.
-            Ok(Err(_)) => {
-                let page = self.0.store.page(room.id, store::Range::Latest, 1).await?;
-                Ok(page.messages.last().map(|message| message.id))
-            }
-            Err(_) => Err(store::Error::Refused("the room can't be read now".into())),
+        let asked = async {
+            self.0.send(room, Command::Newest(reply)).await;
+            answer.await
+        };
+        if let Ok(Ok(answer)) = tokio::time::timeout(limits::NEWEST_WITHIN, asked).await {
+            return answer;
         }
+        // The room's task could not find out by itself, or not in time: the channel layer or the lease may keep it.
+        let page = self.0.store.page(room.id, store::Range::Latest, 1).await?;
+        Ok(page.messages.last().map(|message| message.id))
     }
 
     fn is_alone(&self) -> bool {

@@ -64,6 +64,8 @@ impl Actor {
             self.writes = waiting;
             late.into_iter().for_each(Write::refuse);
         }
+        // Who asked for the newest message looks for it in the store after a while, and waits no more.
+        self.newest_asked.retain(|asked| !asked.is_closed());
         let is_late = |join: &Join| is_overdue(join.at);
         let mut late = self.gated.take_joins(is_late);
         late.extend(self.take_joins(is_late));

@@ -152,7 +152,9 @@ impl Actor {
             match self.writes.front() {
                 Some(Write::Send(send)) => {
                     let cause = send.message.reply_to;
-                    if !self.held && self.waits_for(cause) {
+                    // What is refused anyway keeps nobody waiting.
+                    let stands = !send.link.is_dead() && self.state.has(send.link.connection());
+                    if stands && !self.held && !self.room.archived && self.waits_for(cause) {
                         break;
                     }
                 }

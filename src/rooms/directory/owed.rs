@@ -5,9 +5,20 @@
 //! any more).
 
 use super::{Directory, Result};
-use crate::control_log::Entry;
+use crate::control_log::{Entry, StandingCut};
 use crate::limits;
 use crate::sessions::SessionHandle;
+
+/// Whether it tells of somebody who may come in.
+const fn admits(entry: &Entry) -> bool {
+    matches!(
+        entry,
+        Entry::Standing {
+            why: StandingCut::Admitted,
+            ..
+        }
+    )
+}
 
 impl Directory {
     /// Notes what became of an announcement.
@@ -22,7 +33,12 @@ impl Directory {
         }
         if owed.len() >= limits::OWED_ANNOUNCEMENTS_MAX {
             tracing::error!("too many changes wait for the control log; the oldest is left to whoever repeats it");
-            owed.pop_front();
+            // What lets somebody in takes nothing away from anybody, so it gives way to what shuts out.
+            match owed.iter().position(admits) {
+                Some(admission) => drop(owed.remove(admission)),
+                None if admits(entry) => return,
+                None => drop(owed.pop_front()),
+            }
         }
         owed.push_back(entry.clone());
     }

@@ -1,8 +1,10 @@
 //! What time it is in the cluster, as the nodes' clocks say, ours included, that their status frames tell.
 //!
 //! Whether a clock is right is told by their median. The time itself, from which floors and marks are made, is that of the
-//! clock furthest behind: one that is set wrong then makes repairs read more than they need, never less. Both are kept
-//! against elapsed time, so neither a step of our wall clock nor a pause moves them.
+//! clock furthest behind: one that is set wrong then makes repairs read more than they need, never less. It counts for one
+//! span behind the median at most: what was told in the last minute is known when a room is first read, so no more than
+//! that may be read again and pass for news. Both are kept against elapsed time, so neither a step of our wall clock nor
+//! a pause moves them.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
@@ -77,13 +79,14 @@ impl Clocks {
         let mut clocks: Vec<i64> = self.peers.values().filter_map(of_peer).collect();
         clocks.push(self.own);
         clocks.sort_unstable();
-        self.least = clocks[0];
         let middle = clocks.len() / 2;
         self.median = if clocks.len() % 2 == 1 {
             clocks[middle]
         } else {
             i64::midpoint(clocks[middle - 1], clocks[middle])
         };
+        let furthest = self.median.saturating_sub(millis(limits::CATCH_UP_SPAN));
+        self.least = clocks[0].max(furthest);
     }
 
     /// The cluster's time, or less.

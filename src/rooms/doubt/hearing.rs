@@ -122,11 +122,16 @@ impl<E> Doubt<E> {
     /// An event can't be read: it is a hole from now on, so that the store is read for it.
     pub(super) fn number_arrived(&mut self, room: RoomId, boot: BootId, number: u64, now: Now) {
         let many = self.publishers.len() >= limits::PUBLISHERS_MAX && !self.publishers.contains_key(&boot);
-        let Some(active) = self.rooms.get_mut(&room).filter(|_| boot != self.own.boot() && !many) else {
+        let mark = self.last_reading();
+        let Some(active) = self.rooms.get_mut(&room).filter(|_| boot != self.own.boot()) else {
             return;
         };
         active.active = now.elapsed;
-        let mark = self.last_reading();
+        if many {
+            active.doubt(mark, &self.clocks, Cause::FirstSeen, now);
+            self.pump = true;
+            return;
+        }
         let publisher = self
             .publishers
             .entry(boot)

@@ -408,3 +408,18 @@ fn a_room_that_began_while_our_clock_was_ahead_is_read_from_its_beginning() {
     node.event(3);
     assert_eq!(repairs(&node.pass(300, |_| None)), [10_000]);
 }
+
+#[test]
+fn a_clock_that_is_far_behind_makes_repairs_read_one_span_more_at_most() {
+    let mut node = Node::new();
+    let hour = 3_600_000;
+    for n in [1, 2] {
+        let mut heard = frame(1_000, 0);
+        let behind = if n == 1 { hour } else { 0 };
+        (heard.boot, heard.clock) = (boot(n), Timestamp::from_millis(BEGIN - behind));
+        node.give(Input::Frame(heard));
+    }
+    node.give(Input::Activated(room(1)));
+    let floor = node.doubt.floor(room(1), at(node.ms));
+    assert_eq!(at(node.ms).wall.since(floor), limits::CATCH_UP_SPAN);
+}
