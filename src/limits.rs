@@ -392,8 +392,8 @@ pub const PARKED_EVENTS_MAX: usize = 1_024;
 pub const REPAIR_INTERVAL: Duration = Duration::from_secs(2);
 /// A room that could not be repaired for this long is held.
 pub const HOLD_AFTER: Duration = Duration::from_secs(10);
-/// When a room is read again for the second time after a write whose outcome nobody knows: a CQL server that was stopped
-/// does then what it was asked before.
+/// How long after a write whose outcome nobody knows, or after the last read that failed since, a room is read again for
+/// the second time: a CQL server that was stopped does then what it was asked before.
 pub const UNSURE_AGAIN: Duration = Duration::from_secs(10);
 /// How long the mark of a process that went is kept.
 pub const MARK_KEPT: Duration = Duration::from_secs(60 * 60);

@@ -299,6 +299,7 @@ impl Actor {
             }
             Err(error) => {
                 cluster.counts().repairs_failed.add(1);
+                self.untold.unreadable();
                 tracing::warn!(%error, room = %self.room.id, "what may be missing in a room can't be read");
                 self.repairs.failed()
             }

@@ -21,6 +21,14 @@ pub(super) struct Untold {
 }
 
 impl Untold {
+    /// The store could not be read. A write without an outcome may be done once it is back, and no sooner, so the second
+    /// look counts from then.
+    pub(super) fn unreadable(&mut self) {
+        if let Some(again) = &mut self.again {
+            *again = Instant::now() + limits::UNSURE_AGAIN;
+        }
+    }
+
     /// No read is under way any more.
     pub(super) fn looked(&mut self) {
         if let Some((_, ended)) = &mut self.cause {
@@ -31,7 +39,7 @@ impl Untold {
 
 impl Actor {
     /// A write has failed. Where it may be stored all the same, somebody can find it and speak of it, so every node reads
-    /// the room again: now, and once more when a server that was away may have come to it.
+    /// the room again: as soon as it can, and once more when a server that was away may have come to it.
     pub(super) fn write_failed(&mut self, error: &store::Error) {
         if let (store::Error::UnknownOutcome(_), Some((cluster, _))) = (error, &self.cluster) {
             cluster.unsure(self.room.id);
