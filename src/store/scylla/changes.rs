@@ -1,5 +1,8 @@
-//! Edits and deletions: the event first, then the message's row, both plain. The event's id gives the row's write
-//! timestamp, so whoever comes last in the order of events wins, in whatever order the writes arrive.
+//! Edits and deletions: a claim on the write timestamp, then the event, then the message's row, all plain. The event's
+//! id gives the row's write timestamp, so whoever comes last in the order of events wins, in whatever order the writes
+//! arrive. Two nodes may draw ids of one millisecond and counter; the row would then be decided cell by cell, and could
+//! show the text of one change with the mentions of the other. So each change says first which id it takes, and looks
+//! who else took one with that timestamp: of two, one sees the other at least, and goes on to a later id.
 
 use scylla::value::MaybeUnset;
 use uuid::Uuid;
@@ -13,6 +16,11 @@ use crate::store::{Error, Result};
 
 /// How often a change is tried again under a fresh id because it took too long.
 const TRIES: u32 = 4;
+/// How many ids a change draws until one has a write timestamp of its own.
+const CLAIMS: u32 = 8;
+/// How far, in steps of the counter, a change goes on from a timestamp that others have claimed too: at random, since
+/// both may do so.
+const STEPS: u16 = 256;
 
 impl ScyllaStore {
     pub(super) async fn change_message(&self, change: Change) -> Result<Event> {
@@ -34,8 +42,10 @@ impl ScyllaStore {
         for _ in 0..TRIES {
             let begun = self.begin();
             // Above what the message holds already, since reading it moved the clock.
-            let id = self.clock.next(rand::random());
-            let event = self.write_change(&change, &message, bucket, id).await;
+            let event = match self.claim(&change).await {
+                Ok((id, place)) => self.write_change(&change, &message, bucket, id, place).await,
+                Err(error) => Err(error),
+            };
             let event = if wrote { event.map_err(after_a_write)? } else { event? };
             wrote = true;
             if !self.is_late(begun) {
@@ -52,14 +62,47 @@ impl ScyllaStore {
         ))
     }
 
-    async fn write_change(&self, change: &Change, message: &Message, bucket: u64, id: EventId) -> Result<Event> {
+    /// An id whose write timestamp no other change of the message has, and the bucket that the event goes to.
+    async fn claim(&self, change: &Change) -> Result<(EventId, u64)> {
+        let (room, message) = (cql(change.room.as_bytes()), cql(change.message.as_bytes()));
         let index = self.index_for_writes(change.room).await?;
-        let place = index.place(id);
+        for _ in 0..CLAIMS {
+            let id = self.clock.next(rand::random());
+            let place = index.place(id);
+            // A deletion has no text that a later one would have to take away.
+            let text = match change.kind {
+                ChangeKind::Edit { .. } => MaybeUnset::Set(start(place)),
+                ChangeKind::Delete => MaybeUnset::Unset,
+            };
+            let values = (room, message, cql(id.as_bytes()), text, stamp::micros(id));
+            self.cql.write(&self.cql.statements.edit_insert, values).await?;
+            let (least, greatest) = stamp::sharing(id);
+            let values = (room, message, cql(least.as_bytes()), cql(greatest.as_bytes()));
+            let same: Vec<(Uuid,)> = self.cql.rows(&self.cql.statements.edits_between, values).await?;
+            if same.len() == 1 {
+                return Ok((id, place));
+            }
+            let further = (id.counter() + rand::random_range(0..STEPS)).min(EventId::COUNTER_MAX);
+            self.clock.observe(EventId::new(id.timestamp().millis(), further, 0));
+        }
+        Err(Error::Refused(
+            "too many changes of this message at once: repeat it".into(),
+        ))
+    }
+
+    async fn write_change(
+        &self,
+        change: &Change,
+        message: &Message,
+        bucket: u64,
+        id: EventId,
+        place: u64,
+    ) -> Result<Event> {
         let kind = match &change.kind {
             ChangeKind::Edit { body, mentions } => {
                 self.write_event(change, "edited", place, id, Some((body, mentions_blob(mentions))))
                     .await?;
-                self.edit(change, bucket, id, body, mentions_blob(mentions), place)
+                self.edit(change, bucket, id, body, mentions_blob(mentions))
                     .await
                     .map_err(after_a_write)?;
                 EventKind::Edited(Message {
@@ -102,32 +145,18 @@ impl ScyllaStore {
         self.cql.write(&self.cql.statements.event_insert, values).await
     }
 
-    async fn edit(
-        &self,
-        change: &Change,
-        bucket: u64,
-        id: EventId,
-        body: &str,
-        mentions: Vec<u8>,
-        place: u64,
-    ) -> Result<()> {
-        let (room, message) = (cql(change.room.as_bytes()), cql(change.message.as_bytes()));
-        let note = (room, message, cql(id.as_bytes()), start(place), stamp::micros(id));
+    async fn edit(&self, change: &Change, bucket: u64, id: EventId, body: &str, mentions: Vec<u8>) -> Result<()> {
         let row = (
             stamp::bound(stamp::of_event(id)),
             body,
             mentions,
             time(id.timestamp()),
             cql(id.as_bytes()),
-            room,
+            cql(change.room.as_bytes()),
             start(bucket),
-            message,
+            cql(change.message.as_bytes()),
         );
-        tokio::try_join!(
-            self.cql.write(&self.cql.statements.edit_insert, note),
-            self.cql.write(&self.cql.statements.message_edit, row),
-        )
-        .map(drop)
+        self.cql.write(&self.cql.statements.message_edit, row).await
     }
 
     async fn delete(&self, change: &Change, bucket: u64, id: EventId) -> Result<()> {

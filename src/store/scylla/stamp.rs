@@ -29,13 +29,19 @@ pub(super) fn bound(stamp: i64) -> MaybeUnset<i64> {
     MaybeUnset::Set(stamp)
 }
 
-/// The timestamp of what an event changes: grows with the event's id, as far as milliseconds and counter go. All older
-/// than the epoch share one; between those the greater value wins.
+/// The timestamp of what an event changes: grows with the event's id, as far as milliseconds and counter go. No two
+/// changes of a message have the same (`changes`). All older than the epoch share one.
 pub(super) fn of_event(id: EventId) -> i64 {
     let since = id.timestamp().millis().saturating_sub(EPOCH);
     i64::try_from((since << 12) | u64::from(id.counter()))
         .unwrap_or(i64::MAX)
         .max(FIRST + 1)
+}
+
+/// The least and the greatest id whose [`of_event`] is that of this one. Older than the epoch there are no changes.
+pub(super) fn sharing(id: EventId) -> (EventId, EventId) {
+    let of = |hash| EventId::new(id.timestamp().millis(), id.counter(), hash);
+    (of(0), of(u64::MAX))
 }
 
 /// An id's time in microseconds, for rows that expire: time-window compaction sorts them by their timestamps.
@@ -61,6 +67,16 @@ mod tests {
         let day = 1_795_442_527_007;
         assert!(at(day, 1) > at(day, 0) && at(day + 1, 0) > at(day, 0xfff));
         assert!(at(day, 0xfff) > at(EPOCH, 0));
+    }
+
+    #[test]
+    fn what_shares_a_stamp_lies_between_its_bounds() {
+        let id = EventId::new(1_795_442_527_007, 5, 77);
+        let (least, greatest) = sharing(id);
+        assert!(least <= id && id <= greatest);
+        assert_eq!([of_event(least), of_event(greatest)], [of_event(id); 2]);
+        let next = EventId::new(1_795_442_527_007, 6, 0);
+        assert!(greatest < next && of_event(next) > of_event(id));
     }
 
     #[test]

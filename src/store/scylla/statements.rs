@@ -122,6 +122,7 @@ statements! {
         ORDER BY id DESC LIMIT 1";
     edit_insert: Write = "INSERT INTO message_edits (room_id, message_id, id, bucket) VALUES (?, ?, ?, ?)
         USING TIMESTAMP ?";
+    edits_between: Read = "SELECT id FROM message_edits WHERE room_id = ? AND message_id = ? AND id >= ? AND id <= ?";
     edits_of: Read = "SELECT id, bucket FROM message_edits WHERE room_id = ? AND message_id = ?";
 
     send_insert: Write = "INSERT INTO sends (author_id, nonce, room_id, bucket, id) VALUES (?, ?, ?, ?, ?)

@@ -5,6 +5,7 @@ mod members;
 mod moving;
 mod storage;
 mod suite;
+mod ties;
 mod writes;
 
 use std::io::Write as _;
