@@ -50,6 +50,8 @@ pub struct Ring {
     /// Every message of the room is here.
     whole: bool,
     newest: Option<EventId>,
+    /// How many reads of the store were put into it.
+    merges: u32,
 }
 
 impl Ring {
@@ -69,8 +71,15 @@ impl Ring {
         let next = self.next_arrival();
         *self = Self {
             first_arrival: next,
+            merges: self.merges,
             ..Self::default()
         };
+    }
+
+    /// How many reads of the store were put into it: each may give what it had let go of another arrival number.
+    #[must_use]
+    pub const fn merges(&self) -> u32 {
+        self.merges
     }
 
     /// Every event above this that has arrived is here; `None` before the first read.
@@ -147,40 +156,39 @@ impl Ring {
 
     /// Takes everything above `after` as the store has it, ascending.
     ///
-    /// Entries are put in order of their ids. Where that moves something that was here already, all get new arrival
-    /// numbers, so that readers that are behind go on from the store instead of skipping what moved.
-    pub fn extend_back(&mut self, entries: Vec<Entry>, after: EventId) {
-        if self.covers(after) {
-            return;
-        }
-        self.merge(entries);
-        self.floor = Some(after);
+    /// What is here already keeps its place and its arrival number if somebody reads the room (`read`): readers that are
+    /// behind go on by it. Else all are put in the order of their ids.
+    pub fn extend_back(&mut self, entries: Vec<Entry>, after: EventId, read: bool) {
+        self.merge(entries, read);
+        // What was covered may have had something under way that the store has told of now.
+        self.floor = Some(self.floor.map_or(after, |floor| floor.min(after)));
         self.messages_floor = Some(self.messages_floor.map_or(after, |floor| floor.min(after)));
         self.trim(limits::RING_EXTENDED_EVENTS_MAX, limits::RING_EXTENDED_BYTES_MAX);
     }
 
     /// Puts the newest messages, as the store has them, in front of what is here, and leaves what is covered as it is:
     /// for a room whose events are told by several nodes, where what arrived meanwhile may lie between them.
-    pub fn complete(&mut self, entries: Vec<Entry>, whole: bool, newest: Option<EventId>) {
+    pub fn complete(&mut self, entries: Vec<Entry>, whole: bool, newest: Option<EventId>, read: bool) {
         let read_up_to = newest.max(entries.last().map(|entry| entry.id));
         let nothing = EventId::new(0, 0, 0);
         let first = entries.first().filter(|_| !whole);
         let below = first.map_or(nothing, |first| {
             EventId::new(first.id.timestamp().millis(), first.id.counter(), 0)
         });
-        self.merge(entries);
+        self.merge(entries, read);
         self.messages_floor = Some(self.messages_floor.map_or(below, |floor| floor.min(below)));
         self.whole = whole;
         self.newest = self.newest.max(newest);
         self.floor.get_or_insert(read_up_to.unwrap_or(EventId::new(0, 0, 0)));
     }
 
-    fn merge(&mut self, entries: Vec<Entry>) {
+    fn merge(&mut self, entries: Vec<Entry>, read: bool) {
+        self.merges += 1;
         let next = self.next_arrival();
         let held: HashSet<EventId> = self.entries.iter().map(|entry| entry.id).collect();
         let oldest = self.entries.iter().map(|entry| entry.id).min();
         let fresh: Vec<Entry> = entries.into_iter().filter(|entry| !held.contains(&entry.id)).collect();
-        let mixed = oldest.is_some_and(|oldest| fresh.last().is_some_and(|entry| entry.id > oldest));
+        let mixed = !read && oldest.is_some_and(|oldest| fresh.last().is_some_and(|entry| entry.id > oldest));
         self.first_arrival = match self.first_arrival.checked_sub(fresh.len() as u64) {
             Some(first) if !mixed => first,
             _ => next,
@@ -190,11 +198,17 @@ impl Ring {
             self.newest = self.newest.max(Some(entry.id));
             self.entries.push_front(entry);
         }
-        // Otherwise the order of arrival stays what it was: readers that are behind have their places in it.
         if mixed {
             self.entries.make_contiguous().sort_by_key(|entry| entry.id);
         }
         self.reindex();
+    }
+
+    /// The ids of what is here, whether each is the message itself, and the arrival numbers.
+    pub fn arrivals(&self) -> impl Iterator<Item = (EventId, bool, u64)> {
+        (self.first_arrival..)
+            .zip(&self.entries)
+            .map(|(arrival, entry)| (entry.id, entry.id == entry.message, arrival))
     }
 
     fn reindex(&mut self) {

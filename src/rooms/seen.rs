@@ -1,4 +1,4 @@
-//! The ids that an active room has been told, back to a point below which nothing new is expected.
+//! The ids that an active room has been told, back to a point below which nothing new is expected, and when each came.
 //!
 //! What several nodes publish arrives in any order, and what a repair reads from the store has mostly arrived already:
 //! these ids, without bodies, are what tells the new from the known. They also answer a client's digest where the ring
@@ -10,11 +10,35 @@ use crate::limits;
 use crate::model::EventId;
 use crate::wire::inbound::Digest;
 
+/// One id that was told. What the ring had let go of and was put in front of it again has another arrival number there
+/// than it had at first.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    is_message: bool,
+    /// How often it came into the ring.
+    times: u8,
+    /// When the last time was: after so many reads of the store had been put into the ring.
+    merge: u32,
+    /// Its first arrival number.
+    first: u64,
+    /// Its last one.
+    last: u64,
+}
+
+/// What a reader that is behind knows of the ring.
+#[derive(Debug, Clone, Copy)]
+pub struct Reached {
+    /// All below this arrival number it was told.
+    pub next: u64,
+    /// By the numbers that held after so many reads of the store had been put into the ring.
+    pub merges: u32,
+}
+
 /// What one active room has been told.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// Ids of messages and of other events, and which of both.
-    ids: BTreeMap<EventId, bool>,
+    /// Ids of messages and of other events.
+    ids: BTreeMap<EventId, Known>,
     /// Every id above this that the room was told is here; `None`: nothing was read yet.
     from: Option<EventId>,
 }
@@ -38,11 +62,43 @@ impl Seen {
         self.from.is_none_or(|from| id > from) && !self.contains(id)
     }
 
-    /// Notes an id; false if it was known.
-    pub fn insert(&mut self, id: EventId, is_message: bool) -> bool {
-        if self.ids.insert(id, is_message).is_some() {
-            return false;
+    /// Whether a reader was not told this id yet, but would be told it below the arrival number `until`. `None`: the
+    /// room was not told it, or that was forgotten.
+    #[must_use]
+    pub fn is_between(&self, id: EventId, reached: Reached, until: u64) -> Option<bool> {
+        let known = self.ids.get(&id)?;
+        let arrival = match known {
+            known if known.merge <= reached.merges => known.last,
+            known if known.times <= 2 => known.first,
+            // Which number held for this reader is not known any more: better twice than never.
+            _ => return Some(true),
+        };
+        Some(reached.next <= arrival && arrival < until)
+    }
+
+    /// Notes at which arrival number the ring holds an id, after so many reads of the store were put into it.
+    pub fn place(&mut self, id: EventId, is_message: bool, arrival: u64, merge: u32) {
+        if self.insert(id, is_message, arrival) {
+            return;
         }
+        if let Some(known) = self.ids.get_mut(&id).filter(|known| known.last != arrival) {
+            (known.last, known.merge) = (arrival, merge);
+            known.times = known.times.saturating_add(1);
+        }
+    }
+
+    /// Notes an id; false if it was known, which then stays as it was.
+    pub fn insert(&mut self, id: EventId, is_message: bool, arrival: u64) -> bool {
+        let std::collections::btree_map::Entry::Vacant(vacant) = self.ids.entry(id) else {
+            return false;
+        };
+        vacant.insert(Known {
+            is_message,
+            times: 1,
+            merge: 0,
+            first: arrival,
+            last: arrival,
+        });
         while self.ids.len() > limits::SEEN_IDS_MAX {
             if let Some((lowest, _)) = self.ids.pop_first() {
                 self.from = self.from.max(Some(lowest));
@@ -83,7 +139,7 @@ impl Seen {
             && self
                 .ids
                 .range((std::ops::Bound::Excluded(above), std::ops::Bound::Included(up_to)))
-                .any(|(_, is_message)| !is_message)
+                .any(|(_, known)| !known.is_message)
     }
 
     /// Whether the client's digest equals that of the messages here with `lower <= id <= cursor`. Where this does not
@@ -94,7 +150,7 @@ impl Seen {
         if begin > cursor || self.from.is_none_or(|from| from >= begin) {
             return false;
         }
-        let held = self.ids.range(begin..=cursor).filter(|(_, is_message)| **is_message);
+        let held = self.ids.range(begin..=cursor).filter(|(_, known)| known.is_message);
         let (count, xor) = held.fold((0, 0), |(count, xor), (id, _)| (count + 1, xor ^ id.as_u128()));
         (count, xor) == (digest.count, digest.xor)
     }
@@ -112,8 +168,8 @@ mod tests {
     fn only_what_was_not_told_and_lies_above_its_begin_is_news() {
         let mut seen = Seen::default();
         assert!(seen.is_news(id(5)));
-        assert!(seen.insert(id(5), true));
-        assert!(!seen.insert(id(5), true));
+        assert!(seen.insert(id(5), true, 7));
+        assert!(!seen.insert(id(5), true, 8));
         seen.complete_from(id(3));
         assert!(!seen.is_news(id(5)));
         assert!(!seen.is_news(id(3)));
@@ -124,11 +180,31 @@ mod tests {
     }
 
     #[test]
+    fn a_reader_is_told_what_arrived_after_its_place_by_the_numbers_it_knows() {
+        let mut seen = Seen::default();
+        let between = |seen: &Seen, next, merges| seen.is_between(id(5), Reached { next, merges }, 20);
+        assert_eq!(between(&seen, 0, 0), None);
+        seen.insert(id(5), true, 10);
+        assert_eq!(between(&seen, 10, 0), Some(true));
+        assert_eq!(between(&seen, 11, 0), Some(false));
+        assert_eq!(seen.is_between(id(5), Reached { next: 0, merges: 0 }, 10), Some(false));
+        // It went and came back at another number: who was told it before that goes on knowing so.
+        seen.place(id(5), true, 15, 1);
+        assert_eq!(between(&seen, 11, 0), Some(false));
+        assert_eq!(between(&seen, 11, 1), Some(true));
+        assert_eq!(between(&seen, 16, 1), Some(false));
+        // And again: the number between is forgotten.
+        seen.place(id(5), true, 12, 2);
+        assert_eq!(between(&seen, 16, 1), Some(true));
+        assert_eq!(between(&seen, 13, 2), Some(false));
+    }
+
+    #[test]
     fn it_stays_within_its_bound_and_knows_from_where_on_it_is_complete() {
         let mut seen = Seen::default();
         seen.complete_from(id(0));
         for n in 1..=limits::SEEN_IDS_MAX as u64 + 10 {
-            seen.insert(id(n), true);
+            seen.insert(id(n), true, n);
         }
         assert_eq!(seen.len(), limits::SEEN_IDS_MAX);
         assert_eq!(seen.from(), Some(id(10)));
@@ -139,7 +215,7 @@ mod tests {
         let mut seen = Seen::default();
         seen.complete_from(id(2));
         for n in 3..=10 {
-            seen.insert(id(n), n != 7);
+            seen.insert(id(n), n != 7, n);
         }
         let digest = |from: u64, to: u64| Digest {
             count: (from..=to).filter(|n| *n != 7).count().try_into().unwrap(),

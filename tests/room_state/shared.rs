@@ -45,6 +45,8 @@ enum Step {
     },
     /// A repair reads the store.
     Repair,
+    /// The newest messages are read, for somebody who becomes a member.
+    Newest,
     Join {
         reader: usize,
         resume: bool,
@@ -62,9 +64,15 @@ enum Step {
 pub struct Seen {
     pub texts: BTreeMap<EventId, String>,
     cursor: Option<EventId>,
+    /// It is to hold everything from here on. What is told live may be older, without all that lies between.
     since: Option<EventId>,
-    /// Where the gap-free tail begins.
-    tail: Option<EventId>,
+    /// Where the page of a join without a cursor begins.
+    page: Option<EventId>,
+    /// The join under way has no cursor.
+    fresh: bool,
+    /// What was told on this visit, and what was told again.
+    told: BTreeSet<EventId>,
+    pub twice: Vec<EventId>,
     live: bool,
     inside: bool,
 }
@@ -208,6 +216,21 @@ impl World {
         above.take(limit).map(|(_, event)| event.clone()).collect()
     }
 
+    /// Reads the newest messages.
+    pub fn newest(&mut self) {
+        let messages = self.store.values().filter_map(|event| match &event.kind {
+            EventKind::Message(message) => Some(message.clone()),
+            _ => None,
+        });
+        let all: Vec<Message> = messages.collect();
+        let page = &all[all.len().saturating_sub(limits::JOIN_MESSAGES)..];
+        let events: Vec<Event> = page.iter().map(|message| self.store[&message.id].clone()).collect();
+        let news = self.state.news_among(&events);
+        self.receive(news);
+        let newest = self.store.keys().next_back().copied();
+        self.state.prime(page, page.len() == all.len(), newest);
+    }
+
     /// Reads everything and tells what is news, as a repair does.
     fn repair(&mut self) {
         let told = self.state.news_among(&self.above(EventId::new(0, 0, 0), usize::MAX));
@@ -218,12 +241,10 @@ impl World {
         self.absorb(reader);
         let seen = &mut self.readers[reader].1;
         let since = seen.cursor.filter(|_| resume);
-        if since.is_none() {
-            *seen = Seen::default();
-        }
+        seen.fresh = since.is_none();
         let have = since.filter(|_| digest).map(|since| {
             let lower = EventId::floor_of(since.timestamp().minus(limits::CATCH_UP_SPAN));
-            let from = seen.tail.unwrap_or(lower).max(lower);
+            let from = seen.since.unwrap_or(lower).max(lower);
             let held: Vec<EventId> = seen.texts.range(from..=since).map(|(id, _)| *id).collect();
             Digest {
                 count: u32::try_from(held.len()).unwrap(),
@@ -241,16 +262,7 @@ impl World {
         let mut reads = 0;
         let plan = loop {
             match self.state.plan(from, self.now(), reads > 2) {
-                Plan::NeedsLatest => {
-                    let messages = self.store.values().filter_map(|event| match &event.kind {
-                        EventKind::Message(message) => Some(message.clone()),
-                        _ => None,
-                    });
-                    let all: Vec<Message> = messages.collect();
-                    let page = &all[all.len().saturating_sub(limits::JOIN_MESSAGES)..];
-                    let newest = self.store.keys().next_back().copied();
-                    self.state.prime(page, page.len() == all.len(), newest);
-                }
+                Plan::NeedsLatest => self.newest(),
                 Plan::NeedsEvents { after } => {
                     let events = self.above(after, usize::MAX);
                     let news = self.state.news_among(&events);
@@ -261,6 +273,9 @@ impl World {
             }
             reads += 1;
         };
+        if let Plan::From { begin, .. } = plan {
+            self.readers[reader].1.page = begin;
+        }
         let link = Arc::clone(&self.readers[reader].0);
         let progress = self
             .state
@@ -279,7 +294,7 @@ impl World {
         }
     }
 
-    fn drain(&mut self, reader: usize) {
+    pub fn drain(&mut self, reader: usize) {
         self.readers[reader].0.full.store(false, Ordering::Relaxed);
         if self.readers[reader].1.inside {
             let progress = self.state.advance(self.readers[reader].0.connection);
@@ -309,6 +324,7 @@ impl World {
                 }
             }
             Step::Repair => self.repair(),
+            Step::Newest => self.newest(),
             Step::Join { reader, resume, digest } => self.join(reader, resume, digest),
             Step::Fill { reader } => self.readers[reader].0.full.store(true, Ordering::Relaxed),
             Step::Drain { reader } => self.drain(reader),
@@ -324,9 +340,10 @@ impl Seen {
             "message" => {
                 let id = id("id").unwrap();
                 let text = frame["message"].as_str().unwrap();
-                self.since = Some(self.since.map_or(id, |since| since.min(id)));
-                self.tail = Some(self.tail.map_or(id, |tail| tail.min(id)));
                 self.texts.insert(id, text.to_owned());
+                if !self.told.insert(id) {
+                    self.twice.push(id);
+                }
                 Some(id)
             }
             "deleted" => {
@@ -335,6 +352,20 @@ impl Seen {
                 }
                 id("event_id")
             }
+            // What came before belongs to the visit before.
+            "joined" if self.fresh => {
+                *self = Self {
+                    inside: true,
+                    since: self.page,
+                    twice: std::mem::take(&mut self.twice),
+                    ..Self::default()
+                };
+                None
+            }
+            "joined" => {
+                self.told.clear();
+                None
+            }
             "live" => {
                 self.live = true;
                 id("cursor")
@@ -342,6 +373,8 @@ impl Seen {
             "reset" => {
                 *self = Self {
                     inside: true,
+                    since: id("to"),
+                    twice: std::mem::take(&mut self.twice),
                     ..Self::default()
                 };
                 None
@@ -360,6 +393,7 @@ fn a_step() -> impl Strategy<Value = Step> {
         6 => (1..5_usize, any::<bool>()).prop_map(|(count, newest)| Step::Arrive { count, newest }),
         1 => any::<usize>().prop_map(|which| Step::Lose { which }),
         1 => Just(Step::Repair),
+        1 => Just(Step::Newest),
         3 => (reader.clone(), any::<bool>(), any::<bool>())
             .prop_map(|(reader, resume, digest)| Step::Join { reader, resume, digest }),
         2 => reader.clone().prop_map(|reader| Step::Fill { reader }),
@@ -371,7 +405,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     /// Whatever the order of arrival and whatever was lost and repaired: who drains holds every message from its first
-    /// one on, in its last state.
+    /// one on, in its last state, and no visit was told one twice.
     #[test]
     fn whoever_reads_a_shared_room_holds_what_the_store_holds(
         body in prop_oneof![Just(10_usize), Just(60_000)],
@@ -390,6 +424,7 @@ proptest! {
                 continue;
             }
             prop_assert!(seen.live, "reader {} never became live", reader);
+            prop_assert!(seen.twice.is_empty(), "reader {} was told again: {:?}", reader, seen.twice);
             for event in world.store.values() {
                 let EventKind::Message(message) = &event.kind else { continue };
                 if seen.since.is_some_and(|since| message.id >= since) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::repair::{Next, Why};
 use super::run::refuse;
-use super::store_steps::Step;
+use super::store_steps::{Step, message_event};
 use super::{Actor, JoinError, Send, Write};
 use crate::channel_layer;
 use crate::fanout::{Link, Outlet};
@@ -15,7 +15,7 @@ use crate::model::{Event, EventId, EventKind, RoomId};
 use crate::rooms::cluster::{Passing, Post, least};
 use crate::rooms::doubt::{ClockCheck, Input, Number};
 use crate::rooms::state::{Burst, Committed};
-use crate::store;
+use crate::store::{self, Page};
 use crate::wire::frame::text_frame;
 use crate::wire::outbound::{Outbound, to_json};
 
@@ -365,6 +365,22 @@ impl Actor {
         self.tell_news(&events).await;
         self.note_read(&events);
         self.state.extend_back(&events, after);
+    }
+
+    /// The same for the newest messages.
+    pub(super) async fn take_page(&mut self, page: Page, newest: Option<EventId>) {
+        let count = page.messages.len();
+        let mut events: Vec<Event> = page.messages.into_iter().map(message_event).collect();
+        if self.held {
+            self.state.keep_known(&mut events);
+        }
+        self.tell_news(&events).await;
+        let whole = !page.has_more && events.len() == count;
+        let messages = events.into_iter().filter_map(|event| match event.kind {
+            EventKind::Message(message) => Some(message),
+            EventKind::Late(_) | EventKind::Edited(_) | EventKind::Deleted { .. } => None,
+        });
+        self.state.prime(&messages.collect::<Vec<_>>(), whole, newest);
     }
 
     /// Notes what was read of the room's history as told: a repair need not tell it.

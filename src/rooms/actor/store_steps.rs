@@ -90,9 +90,7 @@ impl Actor {
             Step::Latest(result) => {
                 let result = match result {
                     Ok((page, newest)) => {
-                        let events: Vec<Event> = page.messages.iter().cloned().map(message_event).collect();
-                        self.tell_news(&events).await;
-                        self.state.prime(&page.messages, !page.has_more, newest);
+                        self.take_page(page, newest).await;
                         Ok(())
                     }
                     Err(error) => Err(error),
@@ -391,7 +389,7 @@ async fn read_events(
     Ok((page.messages.into_iter().map(message_event).collect(), below))
 }
 
-fn message_event(message: Message) -> Event {
+pub(super) fn message_event(message: Message) -> Event {
     Event {
         id: message.id,
         kind: EventKind::Message(message),

@@ -69,7 +69,7 @@ fn a_primed_ring_covers_only_what_comes_until_it_is_extended() {
     assert!(ring.has_latest(10));
     assert!(!ring.has_latest(11));
     let start = ring.first_arrival();
-    ring.extend_back((5..=20).map(message).collect(), id(4));
+    ring.extend_back((5..=20).map(message).collect(), id(4), false);
     assert!(ring.covers(id(4)));
     assert_eq!(ring.first_arrival(), start - 6);
     assert_eq!(ring.get(ring.first_above(id(12))).unwrap().id, id(13));

@@ -277,7 +277,14 @@ impl<L: Outlet> RoomState<L> {
         let begin = self.shared.as_ref().map(|shared| shared.replay_from());
         let mut own = burst.own.iter().skip_while(|own| own.at < start).peekable();
         for (at, slot) in self.slots.iter_mut().enumerate().take(end).skip(start) {
-            deliver_to(&self.room, slot, burst, own.next_if(|own| own.at == at), begin);
+            let own = own.next_if(|own| own.at == at);
+            deliver_to(
+                &self.room,
+                slot,
+                burst,
+                own,
+                begin.map(|begin| (begin, self.ring.merges())),
+            );
         }
         (end < self.slots.len()).then_some(end)
     }
@@ -302,22 +309,27 @@ pub(super) fn deleted_message(room: &RoomRef, id: EventId, author: Author, event
     ))))
 }
 
-fn deliver_to<L: Outlet>(room: &RoomRef, slot: &mut Slot<L>, burst: &Burst, own: Option<&Own>, begin: Option<EventId>) {
+fn deliver_to<L: Outlet>(
+    room: &RoomRef,
+    slot: &mut Slot<L>,
+    burst: &Burst,
+    own: Option<&Own>,
+    begin: Option<(EventId, u32)>,
+) {
     let link = &slot.link;
     let fall_behind = |next, after| {
         link.behind(room.id, next);
         Some(Box::new(CatchUp {
             next,
             after,
-            pages: begin.map(|begin| Pages {
-                begin: begin.min(after),
-                round: None,
-            }),
+            pages: begin.map(|(begin, _)| Pages::after(after, begin)),
             messages_until: 0,
             messages_from: None,
             spared: None,
             skip_own: true,
             announce: None,
+            merges: begin.map_or(0, |(_, merges)| merges),
+            read: None,
         }))
     };
     if slot.behind.is_some() {

@@ -250,7 +250,9 @@ impl<L: Outlet> RoomState<L> {
     pub fn prime(&mut self, messages: &[Message], whole: bool, newest: Option<EventId>) {
         let entries = messages.iter().map(|message| self.entry_of(message, None)).collect();
         if self.shared.is_some() {
-            self.ring.complete(entries, whole, newest);
+            self.store_rounds();
+            self.ring.complete(entries, whole, newest, !self.slots.is_empty());
+            self.note_ring();
         } else {
             self.ring.prime(entries, whole, newest);
         }
@@ -263,7 +265,10 @@ impl<L: Outlet> RoomState<L> {
         } else {
             events.iter().map(|event| self.entry_of_event(event)).collect()
         };
-        self.ring.extend_back(entries, after);
+        self.store_rounds();
+        let read = self.is_shared() && !self.slots.is_empty();
+        self.ring.extend_back(entries, after, read);
+        self.note_ring();
         if let Some(shared) = &mut self.shared {
             shared.history(events, after);
         }
@@ -378,15 +383,12 @@ impl<L: Outlet> RoomState<L> {
         let after = if page { first } else { since }
             .or(self.ring.newest())
             .unwrap_or(EventId::new(0, 0, 0));
-        let pages = self.shared.as_ref().map(|shared| Pages {
-            begin: match plan {
-                Plan::FromStore { after } => after,
-                _ => since
-                    .map_or(after, |since| self.span_before(since))
-                    .min(after)
-                    .min(shared.replay_from()),
-            },
-            round: None,
+        let pages = self.shared.as_ref().map(|shared| match plan {
+            Plan::FromStore { after } => Pages::from_store(after),
+            _ => {
+                let begin = since.map_or(after, |since| self.span_before(since)).min(after);
+                Pages::joined(begin, shared.replay_from())
+            }
         });
         let catch_up = CatchUp {
             next: arrival,
@@ -397,6 +399,8 @@ impl<L: Outlet> RoomState<L> {
             spared: since.filter(|_| spare).map(|since| (since, self.ring.next_arrival())),
             skip_own: false,
             announce: Some(reference),
+            merges: self.ring.merges(),
+            read: None,
         };
         let slot = Slot {
             link,

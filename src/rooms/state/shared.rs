@@ -40,11 +40,16 @@ impl Shared {
         EventId::floor_of(self.floor.minus(limits::CATCH_UP_SPAN))
     }
 
-    /// Notes what was read from the store: all events above `after`.
+    /// Notes what was read from the store: all events above `after`. What of it the ring does not hold lies before
+    /// everything that it does.
     pub(super) fn history(&mut self, events: &[Event], after: EventId) {
         self.seen.complete_from(after);
         for event in events {
-            self.note(event.id, &event.kind);
+            self.seen
+                .insert(event.id, matches!(event.kind, EventKind::Message(_)), 0);
+            if let EventKind::Late(message) = &event.kind {
+                self.seen.insert(message.id, true, 0);
+            }
         }
     }
 
@@ -56,13 +61,6 @@ impl Shared {
         }
         while self.ahead.len() > limits::CHANGES_AHEAD_MAX {
             self.ahead.pop_first();
-        }
-    }
-
-    fn note(&mut self, id: EventId, kind: &EventKind) {
-        self.seen.insert(id, matches!(kind, EventKind::Message(_)));
-        if let EventKind::Late(message) = kind {
-            self.seen.insert(message.id, true);
         }
     }
 }
@@ -102,14 +100,32 @@ impl<L: Outlet> RoomState<L> {
 
     /// Notes an event that is about to be told; false if it was told already.
     pub(super) fn note(&mut self, entry: &Entry) -> bool {
-        let seen = self.mechanisms.seen;
+        let (seen, arrival) = (self.mechanisms.seen, self.ring.next_arrival());
         self.shared.as_mut().is_none_or(|shared| {
-            let fresh = shared.seen.insert(entry.id, entry.id == entry.message);
+            let fresh = shared.seen.insert(entry.id, entry.id == entry.message, arrival);
             if entry.late {
-                shared.seen.insert(entry.message, true);
+                shared.seen.insert(entry.message, true, arrival);
             }
             fresh || !seen
         })
+    }
+
+    /// Notes what the ring holds, at the places where it holds it: what was read counts as told like what arrived.
+    pub(super) fn note_ring(&mut self) {
+        let Some(shared) = &mut self.shared else { return };
+        for (id, is_message, arrival) in self.ring.arrivals() {
+            shared.seen.place(id, is_message, arrival, self.ring.merges());
+        }
+    }
+
+    /// Has the readers that the ring has left behind go on from the store: what is put in front of the ring may get the
+    /// arrival numbers at which they would go on.
+    pub(super) fn store_rounds(&mut self) {
+        let Some(shared) = &self.shared else { return };
+        let behind = self.slots.iter_mut().filter_map(|slot| slot.behind.as_mut());
+        for catch_up in behind.filter(|catch_up| catch_up.next < self.ring.first_arrival()) {
+            catch_up.begin_round(self.ring.next_arrival(), shared.replay_from());
+        }
     }
 
     /// Those of the events that a read brought which nobody here was told. At the first read nothing is news.
