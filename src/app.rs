@@ -104,6 +104,8 @@ pub async fn serve(config: &Config) -> anyhow::Result<()> {
         .attach(parts.node)
         .await
         .context("the control log can't be read")?;
+    let readiness = parts.gate.registry.readiness();
+    background.spawn(readiness.context("sockets can't be watched")?.run());
     background.spawn(heartbeat.run());
     background.spawn(conn::enforce(
         Arc::clone(&parts.gate),

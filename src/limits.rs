@@ -43,6 +43,8 @@ pub const FRAME_BYTES_MAX: usize = 64 * 1024;
 pub const OUTBOX_BYTES_MAX: usize = 64 * 1024;
 /// Part of the outbox that is kept for answers; room events may fill the rest.
 pub const ANSWER_BYTES_RESERVED: usize = 16 * 1024;
+/// Sockets of which the kernel tells at once that they are ready; others are told of right after.
+pub const READY_AT_ONCE: usize = 1_024;
 /// Bytes of frames merged into one write; larger bursts go in several.
 pub const BURST_BYTES_MAX: usize = 32 * 1024;
 /// How long a closed socket is still read, so that its close frame arrives.

@@ -22,7 +22,7 @@ const FIRST: usize = 100;
 const COUNTED: usize = 800;
 /// What one of them may hold, with its user in the caches and its place in the room, in bytes. Tables double, so the
 /// figure depends on how full they happen to be; this is the state after so many connections.
-const BYTES_MAX: usize = 2_200;
+const BYTES_MAX: usize = 850;
 /// How long the server may take until what a handshake needed is given back.
 const PATIENCE: Duration = Duration::from_secs(60);
 

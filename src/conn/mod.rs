@@ -1,8 +1,8 @@
 //! One WebSocket: the handshake, the task that reads it, the requests it makes, and what ends it.
 //!
-//! A connection is one task that owns the decoder and the list of joined rooms. It writes nothing itself but answers
-//! and what has waited; rooms write through its [`crate::fanout::Link`]. An idle connection holds no buffer and no
-//! timer: pings, silence and expiry are looked after by one sweep.
+//! A connection owns the decoder and the list of joined rooms, and is a task only while it has something to do. It
+//! writes nothing itself but answers and what has waited; rooms write through its [`crate::fanout::Link`]. An idle
+//! connection holds no buffer, no task and no timer: pings, silence and expiry are looked after by one sweep.
 
 mod connection;
 mod enforcer;
@@ -10,6 +10,7 @@ mod failure;
 mod read;
 mod recheck;
 mod requests;
+mod seat;
 mod sweep;
 mod upgrade;
 
@@ -21,6 +22,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 
 use crate::fanout::Registry;
 use crate::model::{Author, RoomId, Timestamp, UserId, WallClock};
@@ -45,6 +47,8 @@ pub struct Gate {
     pub clock: Arc<dyn WallClock>,
     /// Whether sends are throttled.
     pub throttled: bool,
+    /// Where connections run that are woken.
+    runtime: Handle,
     /// People whose last connection closed, and when: announced by the sweep if they are not back by then.
     departures: Mutex<BTreeMap<UserId, (Author, Timestamp)>>,
     /// Rooms that changed while the store could not say how, and how often; each is looked at until it can.
@@ -60,7 +64,7 @@ impl std::fmt::Debug for Gate {
 }
 
 impl Gate {
-    /// What connections share.
+    /// What connections share. Its connections run on the runtime that this is called on.
     #[must_use]
     pub fn new(
         directory: Arc<Directory>,
@@ -80,6 +84,7 @@ impl Gate {
             store,
             clock,
             throttled,
+            runtime: Handle::current(),
             departures: Mutex::default(),
             look_again: Mutex::default(),
         }

@@ -194,7 +194,7 @@ async fn join(on: &mut Connection, named: Option<&str>, from: JoinFrom, referenc
                 "\"room\" must be given: which room to join",
             ));
         }
-        (None, Some(id)) => on.gate.directory.open_or_join(&on.user, &id.to_string()).await?,
+        (None, Some(id)) => on.gate.directory.open_or_join(on.user(), &id.to_string()).await?,
         (Some(named), one_room) => {
             if let Some(id) = one_room {
                 let at = joined_at(on, Some(named))
@@ -209,7 +209,7 @@ async fn join(on: &mut Connection, named: Option<&str>, from: JoinFrom, referenc
                 let detail = "this connection reads 500 rooms: unsubscribe from some first";
                 return Err(Failure::new("room_limit", detail));
             }
-            on.gate.directory.open_or_join(&on.user, named).await?
+            on.gate.directory.open_or_join(on.user(), named).await?
         }
     };
     enter(on, opened, from, reference).await;
@@ -257,8 +257,8 @@ async fn attempt(
     reference: Option<Ref>,
 ) -> Result<(), Option<Failure>> {
     let room = Arc::clone(&opened.room);
-    let watch = on.gate.directory.watch(room.id, on.user.id);
-    match on.gate.directory.standing(room.id, on.user.id).await {
+    let watch = on.gate.directory.watch(room.id, on.user());
+    match on.gate.directory.standing(room.id, on.user()).await {
         Ok(Standing::Member(_)) => {}
         Ok(Standing::Banned) => return Err(Some(Error::Banned.into())),
         Ok(Standing::Outsider) => return Err(Some(Error::NotFound("room").into())),
@@ -345,8 +345,8 @@ fn left(on: &Connection, room: &Room, reference: Option<&Ref>, reason: LeftReaso
 
 async fn leave(on: &mut Connection, named: Option<&str>, reference: Option<&Ref>) -> Result<(), Failure> {
     let room = room_of(on, named).await?;
-    on.gate.directory.authorise(Action::Leave, &room, on.user.id).await?;
-    on.gate.directory.may_revoke(on.user.id).await?;
+    on.gate.directory.authorise(Action::Leave, &room, on.user()).await?;
+    on.gate.directory.may_revoke(on.user()).await?;
     let connection = on.link.connection();
     if let Some(at) = on.rooms.iter().position(|joined| joined.room.id == room.id) {
         let joined = on.rooms.swap_remove(at);
@@ -359,7 +359,7 @@ async fn leave(on: &mut Connection, named: Option<&str>, reference: Option<&Ref>
             })
             .await;
     }
-    on.gate.directory.leave(on.user.id, &room).await?;
+    on.gate.directory.leave(on.user(), &room).await?;
     left(on, &room, reference, LeftReason::Left);
     if on.one_room == Some(room.id) {
         on.link.close(farewell(CloseCode::Left, 0.0));
@@ -389,21 +389,21 @@ async fn edit(
     reference: Option<&Ref>,
 ) -> Result<(), Failure> {
     let room = room_of(on, named).await?;
-    let event = on.gate.directory.edit(on.user.id, &room, id, body).await?;
+    let event = on.gate.directory.edit(on.user(), &room, id, body).await?;
     ack(on, &room, id, Some(event.id), reference);
     Ok(())
 }
 
 async fn delete(on: &Connection, named: Option<&str>, id: EventId, reference: Option<&Ref>) -> Result<(), Failure> {
     let room = room_of(on, named).await?;
-    let event = on.gate.directory.delete(on.user.id, &room, id).await?;
+    let event = on.gate.directory.delete(on.user(), &room, id).await?;
     ack(on, &room, id, Some(event.id), reference);
     Ok(())
 }
 
 async fn read(on: &Connection, named: Option<&str>, id: EventId, reference: Option<&Ref>) -> Result<(), Failure> {
     let room = room_of(on, named).await?;
-    let marker = on.gate.directory.mark_read(on.user.id, &room, id).await?;
+    let marker = on.gate.directory.mark_read(on.user(), &room, id).await?;
     on.gate.hub.counters().read.add(1);
     ack(on, &room, marker, None, reference);
     Ok(())

@@ -4,19 +4,21 @@
 //! upgrade too, so that a refusal is an HTTP answer.
 
 use std::any::Any;
-use std::pin::Pin;
+use std::net::TcpStream;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::Response;
 use fastwebsockets::upgrade::UpgradeFut;
+use futures_util::FutureExt as _;
 use http::{HeaderValue, Request, header};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
 use super::Gate;
 use super::connection::{Connection, First};
 use crate::fanout::{Identity, Link, Socket};
+use crate::listen::Place;
 use crate::model::{ConnectionId, EventId, Timestamp, User};
 use crate::rooms::directory::{self, Joined, author_of};
 use crate::sessions::SessionHandle;
@@ -108,7 +110,7 @@ pub enum Refusal {
 #[derive(Default)]
 pub struct Held {
     /// For as long as it is open.
-    pub open: Option<Box<dyn Any + Send + Sync>>,
+    pub open: Option<Place>,
     /// Until it is open.
     pub opening: Option<Box<dyn Any + Send + Sync>>,
 }
@@ -136,12 +138,11 @@ pub async fn upgrade(
         response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, chosen);
     }
     let newcomer = Newcomer::new(gate, ConnectionId::random(), who, &target, params, opened, held);
-    // What opening needs is boxed and gone once that is done: a task's memory is that of its largest moment, and most
-    // of its life is idle.
-    tokio::spawn(serve(Box::pin(async move {
-        let (stream, early) = raw_socket(upgraded).await?;
-        newcomer.open(stream.into(), too_old, early).await
-    })));
+    tokio::spawn(async move {
+        if let Some((stream, early)) = raw_socket(upgraded).await {
+            newcomer.serve(stream.into(), too_old, early).await;
+        }
+    });
     Ok(response)
 }
 
@@ -159,7 +160,7 @@ pub async fn connect(
 ) -> Result<(), Refusal> {
     let opened = opened(&gate, &who, &target).await?;
     let newcomer = Newcomer::new(gate, connection, who, &target, params, opened, Held::default());
-    tokio::spawn(serve(Box::pin(newcomer.open(socket, false, Vec::new()))));
+    tokio::spawn(newcomer.serve(socket, false, Vec::new()));
     Ok(())
 }
 
@@ -167,24 +168,9 @@ pub async fn connect(
 async fn opened(gate: &Gate, who: &Who, target: &Target) -> Result<Option<Joined>, Refusal> {
     Ok(match target {
         Target::Rooms => None,
-        Target::Room(room) => Some(gate.directory.open_or_join(&who.user, room).await?),
+        Target::Room(room) => Some(gate.directory.open_or_join(who.user.id, room).await?),
         Target::Direct(user) => Some(gate.directory.open_direct(&who.user, user).await?),
     })
-}
-
-/// The task of a connection.
-async fn serve<O: Future<Output = Option<Opened>>>(opening: Pin<Box<O>>) {
-    let opened = opening.await;
-    if let Some(Opened { connection, _held }) = opened {
-        connection.run().await;
-    }
-}
-
-/// A connection that has said hello.
-struct Opened {
-    connection: Box<Connection>,
-    /// Held for as long as it is open.
-    _held: Option<Box<dyn Any + Send + Sync>>,
 }
 
 /// What a connection is made of.
@@ -226,8 +212,16 @@ impl Newcomer {
         }
     }
 
+    /// Serves the connection until it ends or rests.
+    async fn serve(self, socket: Socket, too_old: bool, early: Vec<u8>) {
+        // Boxed and gone once it is open: a busy connection goes on in this task.
+        if let Some(connection) = Box::pin(self.open(socket, too_old, early)).await {
+            connection.run(Arc::default()).await;
+        }
+    }
+
     /// Takes the socket over and brings the connection to where it only waits.
-    async fn open(self, socket: Socket, too_old: bool, early: Vec<u8>) -> Option<Opened> {
+    async fn open(self, socket: Socket, too_old: bool, early: Vec<u8>) -> Option<Connection> {
         let Self { gate, who, held, .. } = self;
         let link = Arc::new(Link::new(
             self.identity,
@@ -240,20 +234,26 @@ impl Newcomer {
             link.abort(&farewell(CloseCode::ClientTooOld, 0.0));
             return None;
         }
-        gate.registry.add(Arc::clone(&link));
-        // Registered first, checked second: a log-out between the handshake and here is not missed.
-        match gate.sessions.live(&who.session).await {
-            Ok(Some(_)) => {}
-            Ok(None) => link.abort(&farewell(CloseCode::LoggedOut, 0.0)),
-            Err(_) => link.abort(&farewell(CloseCode::GoingAway, 2.0)),
+        if let Err(error) = gate.registry.add(&link) {
+            tracing::warn!(%error, "a socket can't be watched");
+            link.abort(&farewell(CloseCode::GoingAway, 2.0));
+            return None;
         }
-        drop(held.opening);
-        let mut connection = Box::new(Connection::new(gate, link, who.user));
-        connection.begin(self.first, early).await;
-        Some(Opened {
-            connection,
-            _held: held.open,
-        })
+        let mut connection = Connection::new(gate, link, held.open);
+        let beginning = async {
+            // Registered first, checked second: a log-out between the handshake and here is not missed.
+            match connection.gate.sessions.live(&who.session).await {
+                Ok(Some(_)) => {}
+                Ok(None) => connection.link.abort(&farewell(CloseCode::LoggedOut, 0.0)),
+                Err(_) => connection.link.abort(&farewell(CloseCode::GoingAway, 2.0)),
+            }
+            drop(held.opening);
+            connection.begin(&who.user, self.first, early).await;
+        };
+        if AssertUnwindSafe(beginning).catch_unwind().await.is_err() {
+            connection.fail();
+        }
+        Some(connection)
     }
 }
 
@@ -304,10 +304,15 @@ async fn raw_socket(upgraded: UpgradeFut) -> Option<(TcpStream, Vec<u8>)> {
             return None;
         }
     };
-    match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => Some((parts.io.into_inner(), parts.read_buf.to_vec())),
-        Err(_) => {
-            tracing::error!("an upgraded connection is not a TCP stream: the listener is not ours");
+    let Ok(parts) = upgraded.downcast::<TokioIo<tokio::net::TcpStream>>() else {
+        tracing::error!("an upgraded connection is not a TCP stream: the listener is not ours");
+        return None;
+    };
+    // The runtime's watch ends here; the registry's begins.
+    match parts.io.into_inner().into_std() {
+        Ok(stream) => Some((stream, parts.read_buf.to_vec())),
+        Err(error) => {
+            tracing::debug!(%error, "a socket was gone before it was taken over");
             None
         }
     }

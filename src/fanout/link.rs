@@ -1,18 +1,20 @@
 //! The writing end of one connection.
 //!
-//! Rooms and the control log write from their own tasks: `try_write` straight to the socket while nothing waits, else
-//! into a bounded queue that the connection's task drains. The lock is held for one system call at most. A link holds
-//! at most `limits::OUTBOX_BYTES_MAX` bytes beyond the kernel's buffer (G5); bytes in the queue are shared slices of
-//! what every other slow member holds too.
+//! Rooms and the control log write from their own tasks: straight to the socket while nothing waits, else into a bounded
+//! queue that the connection's task drains. The lock is held for one system call at most. A link holds at most
+//! `limits::OUTBOX_BYTES_MAX` bytes beyond the kernel's buffer (G5); bytes in the queue are shared slices of what every
+//! other slow member holds too.
+//!
+//! What the socket is ready for, the kernel tells once each time that it begins ([`super::Readiness`]); the link keeps it
+//! until it has been acted upon. Whatever sets a signal wakes the connection.
 
 mod hand_over;
+mod ready;
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
@@ -42,6 +44,8 @@ pub struct Link {
     waker: AtomicWaker,
     signals: AtomicU8,
     sends_under_way: AtomicU16,
+    /// Its place in the registry.
+    place: AtomicU32,
     heard_at: AtomicU32,
     pinged_at: AtomicU32,
     progress_at: AtomicU32,
@@ -51,7 +55,8 @@ pub struct Link {
 }
 
 impl Link {
-    /// A link over a socket whose upgrade is complete. `now` is in seconds of the node's coarse clock.
+    /// A link over a socket whose upgrade is complete and which does not block. `now` is in seconds of the node's coarse
+    /// clock.
     #[must_use]
     pub fn new(
         identity: Identity,
@@ -68,6 +73,7 @@ impl Link {
             waker: AtomicWaker::new(),
             signals: AtomicU8::new(0),
             sends_under_way: AtomicU16::new(0),
+            place: AtomicU32::new(u32::MAX),
             heard_at: AtomicU32::new(now),
             pinged_at: AtomicU32::new(now),
             progress_at: AtomicU32::new(now),
@@ -82,26 +88,44 @@ impl Link {
         &self.identity
     }
 
-    fn signal(&self, bits: u8) {
-        // Only the first of several signals has to wake the task.
-        if self.signals.fetch_or(bits, Ordering::AcqRel) & bits != bits {
+    pub(super) const fn stream(&self) -> &Socket {
+        &self.stream
+    }
+
+    /// Its place in the registry; beyond all places before it has one.
+    pub(super) fn place(&self) -> u32 {
+        self.place.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_place(&self, place: u32) {
+        self.place.store(place, Ordering::Relaxed);
+    }
+
+    pub(super) fn signal(&self, bits: u8) {
+        let before = self.signals.fetch_or(bits, Ordering::AcqRel);
+        // What lasts has woken the connection when it was set first.
+        if bits & !(before & Signals::LASTING) != 0 {
             self.waker.wake();
         }
     }
 
+    /// Forgets whom to wake.
+    pub(super) fn forget_waker(&self) {
+        drop(self.waker.take());
+    }
+
     fn kill(&self, outbox: &mut Outbox) {
         outbox.dead = true;
-        outbox.queue = VecDeque::new();
-        outbox.bytes = 0;
         self.forget_behind(outbox);
+        outbox.waiting = None;
         self.signal(Signals::DEAD);
     }
 
     fn forget_behind(&self, outbox: &mut Outbox) -> Vec<(RoomId, u64)> {
-        if !outbox.behind.is_empty() {
+        if outbox.is_behind() {
             self.traffic.drained();
         }
-        std::mem::take(&mut outbox.behind)
+        outbox.take_behind()
     }
 
     /// Writes what the kernel takes now and queues the rest. Only called while nothing waits, or when `frames` fits.
@@ -110,8 +134,8 @@ impl Link {
             return Taken::Yes;
         }
         let mut written = 0;
-        if outbox.queue.is_empty() {
-            match self.stream.try_write(frames) {
+        if outbox.is_written() {
+            match self.stream.write(frames) {
                 Ok(count) => {
                     self.traffic.wrote(count);
                     if count == frames.len() {
@@ -125,19 +149,19 @@ impl Link {
                     return Taken::Gone;
                 }
             }
-            self.signal(Signals::WRITE);
         }
-        let rest = frames.slice(written..);
-        outbox.bytes += rest.len();
-        outbox.queue.push_back(rest);
+        // The kernel has no room now, so it will tell when it has, and the task goes on with this.
+        outbox.queue(frames.slice(written..));
         Taken::Yes
     }
 
     /// Writes from the queue until the kernel takes no more. Returns whether everything is written.
     pub fn drain(&self, now: u32) -> bool {
         let outbox = &mut *self.outbox.lock();
-        while let Some(front) = outbox.queue.front_mut() {
-            match self.stream.try_write(front) {
+        while let Some(waiting) = &mut outbox.waiting
+            && let Some(front) = waiting.queue.front_mut()
+        {
+            match self.stream.write(front) {
                 Ok(0) => {
                     self.kill(outbox);
                     return true;
@@ -145,9 +169,9 @@ impl Link {
                 Ok(count) => {
                     self.traffic.wrote(count);
                     self.progress_at.store(now, Ordering::Relaxed);
-                    outbox.bytes -= count;
+                    waiting.bytes -= count;
                     if count == front.len() {
-                        outbox.queue.pop_front();
+                        waiting.queue.pop_front();
                     } else {
                         let rest = front.slice(count..);
                         *front = rest;
@@ -161,7 +185,9 @@ impl Link {
             }
         }
         // An idle connection holds nothing: the queue's own memory goes too.
-        outbox.queue = VecDeque::new();
+        if !outbox.is_behind() {
+            outbox.waiting = None;
+        }
         if outbox.closing {
             self.kill(outbox);
             self.stream.shutdown(Shutdown::Write);
@@ -172,14 +198,14 @@ impl Link {
     /// Bytes that wait here.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.outbox.lock().bytes
+        self.outbox.lock().bytes()
     }
 
     /// Whether something was put off until the socket has drained.
     #[must_use]
     pub fn has_put_off(&self) -> bool {
         let outbox = self.outbox.lock();
-        outbox.notices_lost || !outbox.behind.is_empty()
+        outbox.notices_lost || outbox.is_behind()
     }
 
     /// Takes the rooms in which this connection has fallen behind, with the arrival number to go on from.
@@ -200,7 +226,8 @@ impl Link {
         if outbox.refuses() {
             return;
         }
-        if outbox.bytes > 0 && outbox.bytes + frame.len() > EVENT_BYTES_MAX {
+        let waiting = outbox.bytes();
+        if waiting > 0 && waiting + frame.len() > EVENT_BYTES_MAX {
             outbox.notices_lost = true;
             return;
         }
@@ -215,9 +242,9 @@ impl Link {
             return;
         }
         outbox.ended = outbox.ended.or(last_words.code());
-        if outbox.queue.is_empty() {
+        if outbox.is_written() {
             // The outcome does not matter: the socket is closed either way.
-            let _ = self.stream.try_write(&last_words.bytes());
+            let _ = self.stream.write(&last_words.bytes());
         }
         self.kill(outbox);
         self.stream.shutdown(Shutdown::Both);
@@ -229,7 +256,7 @@ impl Link {
         let waits = {
             let outbox = &mut *self.outbox.lock();
             outbox.silent = true;
-            !outbox.queue.is_empty()
+            !outbox.is_written()
         };
         if waits {
             self.abort(&Bytes::new());
@@ -341,42 +368,10 @@ impl Link {
             && usize::from(self.sends_under_way.load(Ordering::Acquire)) < limits::SENDS_IN_FLIGHT_PER_CONNECTION
     }
 
-    /// Waits until the socket can be read (if `reading`), something that waits can be written, or a signal came.
-    pub fn poll(&self, cx: &mut Context<'_>, reading: bool) -> Poll<(bool, Signals)> {
-        self.waker.register(cx.waker());
-        let signals = Signals(self.signals.swap(0, Ordering::AcqRel));
-        let readable = reading && self.stream.poll_readable(cx).is_ready();
-        let mut writable = false;
-        if self.waiting() > 0 && self.stream.poll_writable(cx).is_ready() {
-            writable = true;
-        }
-        if readable || writable || signals.0 & !Signals::WRITE != 0 || (signals.0 != 0 && self.is_closing()) {
-            return Poll::Ready((readable, signals));
-        }
-        Poll::Pending
-    }
-
     /// Whether the connection was closed with last words that were all written.
     #[must_use]
     pub fn ended_in_order(&self) -> bool {
         let outbox = self.outbox.lock();
         outbox.closing && outbox.dead
-    }
-
-    /// Waits until there is something to read, also after the end.
-    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.stream.poll_readable(cx)
-    }
-
-    fn is_closing(&self) -> bool {
-        self.outbox.lock().closing
-    }
-
-    /// Reads what is there. `Ok(0)` is the end of the stream.
-    ///
-    /// # Errors
-    /// As the socket has it; `WouldBlock` if nothing is there.
-    pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream.try_read(buffer)
     }
 }

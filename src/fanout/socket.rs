@@ -1,13 +1,13 @@
 //! The byte stream under a link: a TCP socket; or, where the whole server is run without a network, a pipe.
 
-use std::io;
-use std::net::Shutdown;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Weak};
 
-use tokio::net::TcpStream;
+use super::link::Link;
+use super::signals::Signals;
 
-/// A byte stream that is no socket. It behaves like one that never blocks.
+/// A byte stream that is no socket. It behaves like one that never blocks, in an epoll instance that is edge-triggered.
 pub trait Pipe: std::fmt::Debug + Send + Sync {
     /// Takes some of the bytes.
     ///
@@ -21,20 +21,53 @@ pub trait Pipe: std::fmt::Debug + Send + Sync {
     /// `WouldBlock` while there are none; any other error is the end.
     fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize>;
 
-    /// Waits until a read may give something.
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()>;
-
-    /// Waits until a write may take something.
-    fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()>;
+    /// From now on tells what it becomes ready for: whenever bytes have come, whenever it takes bytes again after it
+    /// took fewer than it was given, and when it has ended; at once if any of it holds already.
+    fn watch(&self, notifier: Notifier);
 
     /// Ends one or both directions.
     fn shutdown(&self, how: Shutdown);
 }
 
+/// Tells a connection what its pipe has become ready for. What it is told may be no longer so when the connection looks.
+#[derive(Debug, Clone)]
+pub struct Notifier {
+    link: Weak<Link>,
+}
+
+impl Notifier {
+    pub(super) fn new(link: &Arc<Link>) -> Self {
+        Self {
+            link: Arc::downgrade(link),
+        }
+    }
+
+    /// A read may give something.
+    pub fn readable(&self) {
+        self.tell(Signals::READ);
+    }
+
+    /// A write may take something.
+    pub fn writable(&self) {
+        self.tell(Signals::WRITE);
+    }
+
+    /// The peer is gone, or the stream was shut down.
+    pub fn ended(&self) {
+        self.tell(Signals::READ | Signals::ENDED | Signals::WRITE);
+    }
+
+    fn tell(&self, signals: u8) {
+        if let Some(link) = self.link.upgrade() {
+            link.signal(signals);
+        }
+    }
+}
+
 /// What a link writes to and reads from.
 #[derive(Debug)]
 pub enum Socket {
-    /// A connection of the network.
+    /// A connection of the network, which does not block.
     Tcp(TcpStream),
     /// Anything else.
     Pipe(Arc<dyn Pipe>),
@@ -47,41 +80,36 @@ impl From<TcpStream> for Socket {
 }
 
 impl Socket {
-    pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+    pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.try_write(bytes),
+            Self::Tcp(stream) => uninterrupted(|| (&*stream).write(bytes)),
             Self::Pipe(pipe) => pipe.try_write(bytes),
         }
     }
 
-    pub(super) fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.try_read(buffer),
+            Self::Tcp(stream) => uninterrupted(|| (&*stream).read(buffer)),
             Self::Pipe(pipe) => pipe.try_read(buffer),
         }
     }
 
-    /// An error counts as readable: it shows when the read is tried.
-    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        match self {
-            Self::Tcp(stream) => stream.poll_read_ready(cx).map(|_| ()),
-            Self::Pipe(pipe) => pipe.poll_readable(cx),
-        }
-    }
-
-    pub(super) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        match self {
-            Self::Tcp(stream) => stream.poll_write_ready(cx).map(|_| ()),
-            Self::Pipe(pipe) => pipe.poll_writable(cx),
-        }
-    }
-
+    /// The outcome does not matter: either it was open, or it has ended already.
     pub(super) fn shutdown(&self, how: Shutdown) {
         match self {
             Self::Tcp(stream) => {
-                let _ = socket2::SockRef::from(stream).shutdown(how);
+                let _ = stream.shutdown(how);
             }
             Self::Pipe(pipe) => pipe.shutdown(how),
+        }
+    }
+}
+
+fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
         }
     }
 }

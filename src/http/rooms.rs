@@ -121,7 +121,7 @@ async fn create(
     let name = Name::parse(&new.name).map_err(directory::Error::from)?;
     let title = check_title(new.title.as_deref().unwrap_or_default())?;
     let kind = new.visibility.unwrap_or(Visibility::Public).into();
-    let room = http.directory.create(&me.user, name, title, kind).await?;
+    let room = http.directory.create(me.user.id, name, title, kind).await?;
     let view = RoomView::of(&http, me.user.id, &room, Some(Role::Owner), None).await?;
     Ok((StatusCode::CREATED, Json(view)))
 }

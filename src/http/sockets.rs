@@ -88,9 +88,8 @@ async fn open(
         Ok(params) => params,
         Err((field, detail)) => return bad_address(field, detail).into_response(),
     };
-    let place = request.extensions().get::<Place>().cloned();
     let held = Held {
-        open: place.map(|place| Box::new(place) as Box<dyn std::any::Any + Send + Sync>),
+        open: request.extensions().get::<Place>().cloned(),
         opening: Some(Box::new(admitted)),
     };
     let who = Who {

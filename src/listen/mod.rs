@@ -21,7 +21,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
 pub use client::client_address;
@@ -54,13 +54,20 @@ pub struct Place {
 
 #[derive(Debug)]
 struct PlaceInner {
-    _permit: OwnedSemaphorePermit,
+    places: Arc<Places>,
+}
+
+/// The places that are free, and how many are taken.
+#[derive(Debug)]
+struct Places {
+    free: Semaphore,
     open: IntGauge,
 }
 
 impl Drop for PlaceInner {
     fn drop(&mut self) {
-        self.open.dec();
+        self.places.open.dec();
+        self.places.free.add_permits(1);
     }
 }
 
@@ -103,18 +110,22 @@ impl Listener {
     /// `tasks`: on closing, it finishes the request under way and ends. Requests carry `ConnectInfo<SocketAddr>` (the
     /// peer) and [`Place`] in their extensions.
     pub async fn serve(self, router: Router, metrics: Arc<Metrics>, token: Token, tasks: Tasks) {
-        let places = Arc::new(Semaphore::new(connections_max()));
+        let places = Arc::new(Places {
+            free: Semaphore::new(connections_max()),
+            open: metrics.sockets_open.clone(),
+        });
         let accept = async {
             loop {
-                let Ok(permit) = Arc::clone(&places).acquire_owned().await else {
+                let Ok(permit) = places.free.acquire().await else {
                     return;
                 };
                 let (stream, peer) = self.next(&metrics).await;
                 metrics.sockets_accepted.inc();
-                metrics.sockets_open.inc();
+                // Given back when the place is dropped.
+                permit.forget();
+                places.open.inc();
                 let inner = PlaceInner {
-                    _permit: permit,
-                    open: metrics.sockets_open.clone(),
+                    places: Arc::clone(&places),
                 };
                 let place = Place {
                     _inner: Arc::new(inner),

@@ -9,6 +9,7 @@ use natter::model::{Timestamp, UserId};
 use natter::sessions::sqlite::SqliteSessions;
 use natter::sessions::{NewSession, Result, SessionHandle, SessionInfo, UserSessions};
 use natter::store::{AccountStore as _, Store as _};
+use natter::throttle::{self, Kind, Throttle, Verdict};
 use parking_lot::Mutex;
 use serde_json::json;
 
@@ -61,6 +62,27 @@ impl UserSessions for Held {
     }
     async fn ping(&self) -> Result<()> {
         self.inner.ping().await
+    }
+}
+
+/// Throttles that let everything pass; with a defect that shows when somebody makes a room.
+#[derive(Default)]
+pub struct Defective {
+    pub panics: AtomicBool,
+}
+
+#[async_trait]
+impl Throttle for Defective {
+    async fn check(&self, kind: Kind, _key: &str) -> throttle::Result<Verdict> {
+        let panics = kind == Kind::RoomCreation && self.panics.load(Ordering::SeqCst);
+        assert!(!panics, "the defect of a test");
+        Ok(Verdict::Allowed)
+    }
+    async fn take_back(&self, _kind: Kind, _key: &str) -> throttle::Result<()> {
+        Ok(())
+    }
+    async fn reset(&self, _kind: Kind, _key: &str) -> throttle::Result<()> {
+        Ok(())
     }
 }
 
@@ -174,4 +196,37 @@ async fn who_is_disabled_is_cut_on_every_node_and_let_in_by_none() {
     )
     .await;
     assert_eq!(three.log_in("bob").await, StatusCode::OK);
+}
+
+/// A connection rests until its client asks for something; what it then runs into ends it, and leaves nothing of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_defect_ends_the_connection_that_meets_it_and_no_other() {
+    let world = World::new();
+    let [one] = world.nodes().await;
+    let (ann, bob) = (one.user("ann").await, one.user("bob").await);
+    let (mut a, mut b) = (one.room("lobby", &ann).await, one.room("lobby", &bob).await);
+    a.say("hello").await;
+    b.hears("hello").await;
+    let mut doomed = one.socket("/ws", &ann).await;
+    doomed.send(json!({ "type": "join", "room": "lobby" })).await;
+    doomed.until("live").await;
+    one.throttles.panics.store(true, Ordering::SeqCst);
+    doomed.send(json!({ "type": "join", "room": "attic" })).await;
+    assert_eq!(ends(doomed).await, Some(1011));
+    let registry = one.hub.registry();
+    let counted = || -> u64 { registry.traffic().closed().map(|(_, count)| count).sum() };
+    within("the end of the connection", async {
+        while registry.len() > 2 || counted() == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let ended: Vec<_> = registry.traffic().closed().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(ended, [("internal", 1)], "it is counted once");
+    // The room has let go of it, and the others go on.
+    b.say("still here").await;
+    a.hears("still here").await;
+    let readers = one.hub.readers().await;
+    let lobby = readers.iter().map(|(_, users)| users.len()).collect::<Vec<_>>();
+    assert_eq!(lobby, [2], "two people read one room");
 }

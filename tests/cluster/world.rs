@@ -32,13 +32,12 @@ use natter::sessions::sqlite::SqliteSessions;
 use natter::shutdown::{Phase, Tasks, Token};
 use natter::store::Store;
 use natter::store::sqlite::SqliteStore;
-use natter::throttle::Off;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use crate::common::{Open, PASSWORD, Sock};
-use crate::edges::Held;
+use crate::edges::{Defective, Held};
 use crate::redis::{Redis, Way};
 
 /// What the nodes share.
@@ -63,6 +62,8 @@ pub struct Node {
     pub way: Option<Way>,
     /// Its way to the sessions, as far as its sockets go.
     pub sessions: Arc<Held>,
+    /// Its throttles.
+    pub throttles: Arc<Defective>,
     boot: BootId,
     address: SocketAddr,
     token: Token,
@@ -210,6 +211,7 @@ impl World {
             reaches_store: Box::new(|| true),
         });
         let held = Arc::new(Held::new(self.sessions.clone()));
+        let throttles = Arc::<Defective>::default();
         let registry = Arc::new(Registry::new());
         let presence = self.presence.node();
         let hub = Hub::among(
@@ -226,7 +228,7 @@ impl World {
             sessions: Arc::new(self.sessions.clone()),
             presence: presence.clone(),
             live: Arc::new(LiveHub(hub.clone())),
-            throttles: Arc::new(Off),
+            throttles: throttles.clone(),
             clock: clock.clone(),
         }));
         let gate = Arc::new(Gate::new(
@@ -243,7 +245,7 @@ impl World {
             presence,
             clock: clock.clone(),
             passwords: Passwords::with_cost(8, 1).expect("cheap hashes"),
-            throttles: Arc::new(Off),
+            throttles: throttles.clone(),
             stats: Arc::new(Stats::new(Arc::new(NoGauges), clock)),
             admission: web::Admission::default(),
             settings: Settings {
@@ -269,6 +271,7 @@ impl World {
         let reading = tokio::spawn(conn::enforce(gate.clone(), log, lease.clone(), boot, position));
         let tasks = vec![
             tokio::spawn(serving),
+            tokio::spawn(gate.registry.readiness().expect("an epoll instance").run()),
             tokio::spawn(conn::sweep(gate)),
             tokio::spawn(cluster::run(hub.clone())),
         ];
@@ -279,6 +282,7 @@ impl World {
             cluster,
             layer,
             sessions: held,
+            throttles,
             boot,
             address,
             token,
@@ -359,11 +363,12 @@ impl Node {
     /// Ends it without a word.
     pub fn kill(&mut self) {
         self.reading.abort();
-        for task in self.tasks.drain(..) {
-            task.abort();
-        }
+        // While there is still somebody who wakes those that rest.
         for link in self.hub.registry().all() {
             link.abort(&[]);
+        }
+        for task in self.tasks.drain(..) {
+            task.abort();
         }
     }
 }

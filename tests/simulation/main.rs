@@ -13,6 +13,7 @@ mod net;
 mod node;
 mod person;
 mod pipe;
+mod resting;
 mod rooms;
 mod sessions;
 mod store;

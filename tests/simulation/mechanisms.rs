@@ -7,7 +7,7 @@ use crate::weather::Fault;
 use crate::world::Plan;
 
 /// Seeds that are looked at until so many have broken a rule.
-const SEEDS: u64 = 16;
+const SEEDS: u64 = 32;
 const ENOUGH: usize = 2;
 
 const EVERYTHING: &str = "who is connected has seen everything";

@@ -175,9 +175,25 @@ impl Node {
         })
     }
 
+    /// Its connections.
+    pub fn registry(&self) -> &Registry {
+        &self.parts.gate.registry
+    }
+
+    /// How many tasks it has.
+    pub fn tasks(&self) -> usize {
+        self.runtime.metrics().num_alive_tasks()
+    }
+
     /// How many events repairs have found so far.
     pub fn repaired(&self) -> u64 {
         self.parts.cluster.counts().repaired.get()
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.parts.gate.registry.abandon();
     }
 }
 

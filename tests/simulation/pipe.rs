@@ -5,9 +5,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 
-use natter::fanout::Pipe;
+use natter::fanout::{Notifier, Pipe};
 use parking_lot::Mutex;
 
 /// What a socket's buffers hold.
@@ -21,15 +20,20 @@ struct Wire {
     refused: bool,
     full: bool,
     person_gone: bool,
-    reader: Option<Waker>,
-    writer: Option<Waker>,
+    /// The node had to keep something, and is told when there is room again.
+    wants_room: bool,
+    notifier: Option<Notifier>,
 }
 
-impl Wire {
-    fn wake(&mut self) {
-        for waker in self.reader.take().into_iter().chain(self.writer.take()) {
-            waker.wake();
-        }
+/// Changes a wire, and then tells the node what there is to tell. Not under the lock: who is told may be the last to hold
+/// the wire.
+fn change(wire: &Mutex<Wire>, change: impl FnOnce(&mut Wire) -> bool, tell: fn(&Notifier)) {
+    let notifier = {
+        let wire = &mut *wire.lock();
+        change(wire).then(|| wire.notifier.clone()).flatten()
+    };
+    if let Some(notifier) = notifier {
+        tell(&notifier);
     }
 }
 
@@ -55,6 +59,7 @@ impl Pipe for NodeEnd {
         }
         let count = bytes.len().min(CAPACITY.saturating_sub(wire.to_person.len()));
         wire.full |= count < bytes.len();
+        wire.wants_room |= count < bytes.len();
         if count == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -78,28 +83,30 @@ impl Pipe for NodeEnd {
         Ok(count)
     }
 
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut wire = self.0.lock();
-        if !wire.to_node.is_empty() || wire.person_gone || wire.node_gone {
-            return Poll::Ready(());
+    fn watch(&self, notifier: Notifier) {
+        let (readable, writable, ended) = {
+            let mut wire = self.0.lock();
+            wire.notifier = Some(notifier.clone());
+            let ended = wire.person_gone || wire.node_gone;
+            (!wire.to_node.is_empty(), wire.to_person.len() < CAPACITY, ended)
+        };
+        if readable {
+            notifier.readable();
         }
-        wire.reader = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
-    fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut wire = self.0.lock();
-        if wire.to_person.len() < CAPACITY || wire.person_gone || wire.node_gone {
-            return Poll::Ready(());
+        if writable {
+            notifier.writable();
         }
-        wire.writer = Some(cx.waker().clone());
-        Poll::Pending
+        if ended {
+            notifier.ended();
+        }
     }
 
     fn shutdown(&self, _how: Shutdown) {
-        let mut wire = self.0.lock();
-        wire.node_gone = true;
-        wire.wake();
+        let gone = |wire: &mut Wire| {
+            wire.node_gone = true;
+            true
+        };
+        change(&self.0, gone, Notifier::ended);
     }
 }
 
@@ -119,30 +126,23 @@ impl Drop for NodeEnd {
 impl PersonEnd {
     /// Writes a frame with this text.
     pub fn say(&self, text: &str) {
-        let mut wire = self.0.lock();
-        let length = text.len();
-        wire.to_node.push_back(0x81);
-        if length < 126 {
-            wire.to_node
-                .push_back(0x80 | u8::try_from(length).expect("a short one"));
-        } else if let Ok(length) = u16::try_from(length) {
-            wire.to_node.push_back(0x80 | 126);
-            wire.to_node.extend(length.to_be_bytes());
-        } else {
-            panic!("a frame of {length} bytes");
-        }
-        // Masked, by a key that changes nothing.
-        wire.to_node.extend([0; 4]);
-        wire.to_node.extend(text.as_bytes());
-        wire.wake();
+        let write = |wire: &mut Wire| {
+            wire.to_node.extend(frame_of(text));
+            true
+        };
+        change(&self.0, write, Notifier::readable);
     }
 
     /// Takes what is there; the second answer says that nothing more will come.
     pub fn take(&self, into: &mut Vec<u8>) -> bool {
-        let mut wire = self.0.lock();
-        into.extend(wire.to_person.drain(..));
-        wire.wake();
-        wire.node_gone
+        let mut node_gone = false;
+        let read = |wire: &mut Wire| {
+            into.extend(wire.to_person.drain(..));
+            node_gone = wire.node_gone;
+            std::mem::take(&mut wire.wants_room)
+        };
+        change(&self.0, read, Notifier::writable);
+        node_gone
     }
 
     /// Whether it was ever full, so that the node had to keep something for later.
@@ -165,10 +165,29 @@ impl PersonEnd {
 
 impl Drop for PersonEnd {
     fn drop(&mut self) {
-        let mut wire = self.0.lock();
-        wire.person_gone = true;
-        wire.wake();
+        let gone = |wire: &mut Wire| {
+            wire.person_gone = true;
+            true
+        };
+        change(&self.0, gone, Notifier::ended);
     }
+}
+
+/// A client's frame with this text, masked by a key that changes nothing.
+fn frame_of(text: &str) -> Vec<u8> {
+    let length = text.len();
+    let mut frame = vec![0x81];
+    if length < 126 {
+        frame.push(0x80 | u8::try_from(length).expect("a short one"));
+    } else if let Ok(length) = u16::try_from(length) {
+        frame.push(0x80 | 126);
+        frame.extend(length.to_be_bytes());
+    } else {
+        panic!("a frame of {length} bytes");
+    }
+    frame.extend([0; 4]);
+    frame.extend(text.as_bytes());
+    frame
 }
 
 /// Takes the first whole frame off what was read: its opcode and its payload.

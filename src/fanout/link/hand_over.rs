@@ -28,7 +28,8 @@ impl Outlet for Link {
         if outbox.refuses() {
             return Taken::Gone;
         }
-        if outbox.bytes > 0 && outbox.bytes + frames.len() > EVENT_BYTES_MAX {
+        let waiting = outbox.bytes();
+        if waiting > 0 && waiting + frames.len() > EVENT_BYTES_MAX {
             return Taken::Full;
         }
         self.put(outbox, frames)
@@ -47,7 +48,7 @@ impl Outlet for Link {
         if outbox.refuses() {
             return;
         }
-        if outbox.queue.is_empty() {
+        if outbox.is_written() {
             let _ = self.put(outbox, frames);
         } else {
             self.traffic.dropped_ephemeral();
@@ -57,10 +58,10 @@ impl Outlet for Link {
     fn behind(&self, room: RoomId, arrival: u64) {
         let outbox = &mut *self.outbox.lock();
         if !outbox.dead {
-            if outbox.behind.is_empty() {
+            if !outbox.is_behind() {
                 self.traffic.fell_behind();
             }
-            outbox.behind.push((room, arrival));
+            outbox.waiting.get_or_insert_default().behind.push((room, arrival));
             self.signal(Signals::BEHIND);
         }
     }

@@ -34,7 +34,7 @@ impl Directory {
     /// # Errors
     /// [`Error::InvalidName`]; [`Error::NotFound`] for an unknown id and for a private room of others;
     /// [`Error::Banned`]; what the store says.
-    pub async fn open_or_join(&self, user: &User, room: &str) -> Result<Joined> {
+    pub async fn open_or_join(&self, user: UserId, room: &str) -> Result<Joined> {
         let key = RoomKey::parse(room)?;
         for _ in 0..ATTEMPTS {
             let name = match self.room(&key).await {
@@ -75,17 +75,17 @@ impl Directory {
     ///
     /// # Errors
     /// [`Error::NameTaken`], [`Error::RoomLimit`], [`Error::RateLimited`], or what the store says.
-    pub async fn create(&self, user: &User, name: Name, title: String, kind: RoomKind) -> Result<Arc<Room>> {
-        self.may_make_room(user.id).await?;
+    pub async fn create(&self, user: UserId, name: Name, title: String, kind: RoomKind) -> Result<Arc<Room>> {
+        self.may_make_room(user).await?;
         let new = NewRoom {
             name,
             title,
             kind,
-            owner: user.id,
+            owner: user,
             at: self.now(),
         };
         let room = Arc::new(self.seams.store.create_room(new).await?);
-        self.admitted(&room, user.id, Role::Owner).await;
+        self.admitted(&room, user, Role::Owner).await;
         Ok(room)
     }
 
@@ -106,13 +106,13 @@ impl Directory {
         Ok(())
     }
 
-    async fn join(&self, user: &User, room: Arc<Room>) -> Result<Joined> {
-        let standing = self.authorise(Action::Join, &room, user.id).await?;
+    async fn join(&self, user: UserId, room: Arc<Room>) -> Result<Joined> {
+        let standing = self.authorise(Action::Join, &room, user).await?;
         let (role, read) = match standing {
-            Standing::Member(role) => (role, self.marker(room.id, user.id).await?),
-            _ => self.admit(&room, user.id).await?,
+            Standing::Member(role) => (role, self.marker(room.id, user).await?),
+            _ => self.admit(&room, user).await?,
         };
-        let with = match room.other(user.id) {
+        let with = match room.other(user) {
             Some(other) => Some(self.user_by_id(other).await?),
             None => None,
         };
@@ -189,7 +189,7 @@ impl Directory {
                 self.seams.live.inbox(who, &notice);
             }
         }
-        let mut joined = self.join(user, Arc::new(room)).await?;
+        let mut joined = self.join(user.id, Arc::new(room)).await?;
         joined.created = created;
         Ok(joined)
     }

@@ -146,7 +146,7 @@ impl Site {
         };
         let ann = store.create_user(new, None).await.unwrap();
         let name = Name::parse("hall").unwrap();
-        let room = directory.create(&ann, name, String::new(), RoomKind::Public).await;
+        let room = directory.create(ann.id, name, String::new(), RoomKind::Public).await;
         let mailbox = Arc::<Mailbox>::default();
         let leases = Input::Leases {
             began: Duration::ZERO,
@@ -221,7 +221,7 @@ impl Site {
             one_room: true,
             echo: false,
         };
-        let stream = accepted.unwrap().0;
+        let stream = accepted.unwrap().0.into_std().unwrap();
         Arc::new(Link::new(
             identity,
             stream,

@@ -109,12 +109,12 @@ async fn kicks_and_bans_reach_only_those_below() {
         }]
     );
     assert_eq!(world.standing(&room, &member).await, Standing::Outsider);
-    directory.open_or_join(&member, "k-room").await.unwrap();
+    directory.open_or_join(member.id, "k-room").await.unwrap();
     directory.ban(&moderator, &room, &member).await.unwrap();
     directory.ban(&moderator, &room, &outsider).await.unwrap();
     assert_eq!(world.told(&outsider), [""; 0]);
     assert!(matches!(
-        directory.open_or_join(&member, "k-room").await,
+        directory.open_or_join(member.id, "k-room").await,
         Err(Error::Banned)
     ));
     let bans = directory.bans(moderator.id, &room).await.unwrap();
@@ -123,7 +123,7 @@ async fn kicks_and_bans_reach_only_those_below() {
     directory.unban(&moderator, &room, &banned).await.unwrap();
     assert_eq!(world.told(&banned), ["unbanned"]);
     assert_eq!(world.standing(&room, &banned).await, Standing::Outsider);
-    directory.open_or_join(&banned, "k-room").await.unwrap();
+    directory.open_or_join(banned.id, "k-room").await.unwrap();
 }
 
 #[tokio::test]
@@ -292,10 +292,10 @@ async fn moderators_are_counted_too_and_what_is_refused_changes_nothing() {
     let name = crate::model::Name::parse("den").unwrap();
     let directory = &world.directory;
     let room = directory
-        .create(&owner, name, String::new(), RoomKind::Public)
+        .create(owner.id, name, String::new(), RoomKind::Public)
         .await
         .unwrap();
-    directory.open_or_join(&member, "den").await.unwrap();
+    directory.open_or_join(member.id, "den").await.unwrap();
     while directory.may_revoke(owner.id).await.is_ok() {}
     world.logged();
     let refused = [

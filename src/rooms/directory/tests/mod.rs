@@ -70,7 +70,7 @@ async fn an_archived_room_can_be_read_and_joined_but_not_written() {
         .await
         .unwrap();
     assert_eq!(world.told(&member), ["invited", "changed"]);
-    world.directory.open_or_join(&outsider, "a-room").await.unwrap();
+    world.directory.open_or_join(outsider.id, "a-room").await.unwrap();
     world.directory.authorise(Action::Read, &room, member.id).await.unwrap();
     let archived = [
         world.directory.check_send(&room, member.id, "hi").await.map(|_| ()),
@@ -139,7 +139,7 @@ async fn a_deleted_room_is_gone_and_its_name_is_free() {
         world.directory.room_by_id(room.id).await,
         Err(Error::NotFound(_))
     ));
-    let again = world.directory.open_or_join(&outsider, "d-room").await.unwrap();
+    let again = world.directory.open_or_join(outsider.id, "d-room").await.unwrap();
     assert!(again.created);
     assert_ne!(again.room.id, room.id);
     // Repeating it is announced again, for an attempt that got no further than the store.

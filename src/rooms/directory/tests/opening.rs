@@ -9,26 +9,26 @@ use crate::model::{Name, Role, RoomKind, Standing};
 async fn the_first_owns_the_room_and_the_next_joins_it() {
     let world = World::new();
     let (ann, bob) = (world.user("ann").await, world.user("bob").await);
-    let made = world.directory.open_or_join(&ann, "Lobby").await.unwrap();
+    let made = world.directory.open_or_join(ann.id, "Lobby").await.unwrap();
     assert!(made.created);
     assert_eq!((made.role, made.room.kind), (Role::Owner, RoomKind::Public));
     let newest = world.say(&made.room, &ann, "hi").await;
-    let joined = world.directory.open_or_join(&bob, "lobby").await.unwrap();
+    let joined = world.directory.open_or_join(bob.id, "lobby").await.unwrap();
     assert!(!joined.created);
     assert_eq!((joined.room.id, joined.role), (made.room.id, Role::Member));
     assert_eq!(joined.read, Some(newest.id), "what was said before is not unread");
     world.say(&made.room, &ann, "again").await;
     let id = made.room.id.to_string();
-    let again = world.directory.open_or_join(&bob, &id).await.unwrap();
+    let again = world.directory.open_or_join(bob.id, &id).await.unwrap();
     assert_eq!((again.role, again.read), (Role::Member, Some(newest.id)));
     assert_eq!(world.told(&bob), ["joined"]);
     let unknown = crate::model::RoomId::random().to_string();
     assert!(matches!(
-        world.directory.open_or_join(&bob, &unknown).await,
+        world.directory.open_or_join(bob.id, &unknown).await,
         Err(Error::NotFound(_))
     ));
     assert!(matches!(
-        world.directory.open_or_join(&bob, "a b").await,
+        world.directory.open_or_join(bob.id, "a b").await,
         Err(Error::InvalidName(_))
     ));
 }
@@ -40,7 +40,7 @@ async fn of_many_at_once_one_makes_the_room() {
     for n in 0..8 {
         people.push(world.user(&format!("u{n}")).await);
     }
-    let joins = people.iter().map(|user| world.directory.open_or_join(user, "crowd"));
+    let joins = people.iter().map(|user| world.directory.open_or_join(user.id, "crowd"));
     let joined = futures_util::future::try_join_all(joins).await.unwrap();
     assert_eq!(joined.iter().filter(|joined| joined.created).count(), 1);
     assert!(joined.iter().all(|other| other.room.id == joined[0].room.id));
@@ -57,7 +57,7 @@ async fn private_rooms_do_not_exist_for_others_and_bans_say_so() {
         for key in [room.label(), room.id.to_string()] {
             let outside = world
                 .directory
-                .open_or_join(&outsider, &key)
+                .open_or_join(outsider.id, &key)
                 .await
                 .map(|joined| joined.role);
             let expected = if kind == RoomKind::Private {
@@ -66,9 +66,9 @@ async fn private_rooms_do_not_exist_for_others_and_bans_say_so() {
                 Ok(Role::Member)
             };
             assert_eq!(outside.map_err(|error| error.code()), expected);
-            let banned = world.directory.open_or_join(&banned, &key).await;
+            let banned = world.directory.open_or_join(banned.id, &key).await;
             assert!(matches!(banned, Err(Error::Banned)));
-            assert!(!world.directory.open_or_join(&member, &key).await.unwrap().created);
+            assert!(!world.directory.open_or_join(member.id, &key).await.unwrap().created);
         }
     }
 }
@@ -98,9 +98,9 @@ async fn a_direct_conversation_is_one_from_both_sides() {
     // It can be joined by id like any other room, by these two alone.
     let eve = world.user("eve").await;
     let id = made.room.id.to_string();
-    assert!(world.directory.open_or_join(&bob, &id).await.unwrap().with.is_some());
+    assert!(world.directory.open_or_join(bob.id, &id).await.unwrap().with.is_some());
     assert!(matches!(
-        world.directory.open_or_join(&eve, &id).await,
+        world.directory.open_or_join(eve.id, &id).await,
         Err(Error::NotFound(_))
     ));
 }
@@ -112,20 +112,20 @@ async fn rooms_and_memberships_are_counted_for_each_user() {
     let directory = &world.directory;
     let limited = |answer: Result<(), Error>| matches!(answer, Err(Error::RateLimited { .. }));
     for n in 0..limits::ROOM_CREATION.burst {
-        directory.open_or_join(&maker, &format!("r{n}")).await.unwrap();
+        directory.open_or_join(maker.id, &format!("r{n}")).await.unwrap();
     }
-    assert!(limited(directory.open_or_join(&maker, "more").await.map(drop)));
+    assert!(limited(directory.open_or_join(maker.id, "more").await.map(drop)));
     assert!(limited(directory.open_direct(&maker, "joiner").await.map(drop)));
     assert_eq!(world.store.room_by_name(&Name::parse("more").unwrap()).await, Ok(None));
     // Rooms that are there, and one is in, are open all the same; and others may make theirs.
-    directory.open_or_join(&maker, "r0").await.unwrap();
+    directory.open_or_join(maker.id, "r0").await.unwrap();
     directory.open_direct(&joiner, "maker").await.unwrap();
     directory.open_direct(&maker, "joiner").await.unwrap();
     let key = joiner.id.to_string();
     let throttles = &directory.seams.throttles;
     while throttles.check(crate::throttle::Kind::Membership, &key).await == Ok(crate::throttle::Verdict::Allowed) {}
-    assert!(limited(directory.open_or_join(&joiner, "r0").await.map(drop)));
-    let room = directory.open_or_join(&maker, "r0").await.unwrap().room;
+    assert!(limited(directory.open_or_join(joiner.id, "r0").await.map(drop)));
+    let room = directory.open_or_join(maker.id, "r0").await.unwrap().room;
     assert_eq!(directory.standing(room.id, joiner.id).await, Ok(Standing::Outsider));
 }
 
@@ -145,18 +145,18 @@ async fn nobody_joins_or_makes_more_rooms_than_one_may_be_in() {
         };
         last = Some(world.store.create_room(new).await.unwrap());
     }
-    directory.open_or_join(&owner, "lobby").await.unwrap();
+    directory.open_or_join(owner.id, "lobby").await.unwrap();
     assert_eq!(
-        directory.open_or_join(&joiner, "lobby").await.map(drop),
+        directory.open_or_join(joiner.id, "lobby").await.map(drop),
         Err(Error::RoomLimit)
     );
     assert_eq!(
-        directory.open_or_join(&joiner, "new").await.map(drop),
+        directory.open_or_join(joiner.id, "new").await.map(drop),
         Err(Error::RoomLimit)
     );
-    directory.open_or_join(&joiner, "r0").await.unwrap();
+    directory.open_or_join(joiner.id, "r0").await.unwrap();
     directory.leave(joiner.id, &last.unwrap()).await.unwrap();
-    directory.open_or_join(&joiner, "lobby").await.unwrap();
+    directory.open_or_join(joiner.id, "lobby").await.unwrap();
 }
 
 #[tokio::test]
@@ -168,7 +168,7 @@ async fn the_count_of_members_is_read_once_until_it_changes() {
         world.user("guest").await,
     );
     let directory = &world.directory;
-    let room = directory.open_or_join(&owner, "den").await.unwrap().room;
+    let room = directory.open_or_join(owner.id, "den").await.unwrap().room;
     assert_eq!(directory.member_count(room.id).await, Ok(1));
     // Behind the directory's back, to see that it does not look.
     world
@@ -177,7 +177,7 @@ async fn the_count_of_members_is_read_once_until_it_changes() {
         .await
         .unwrap();
     assert_eq!(directory.member_count(room.id).await, Ok(1));
-    directory.open_or_join(&guest, "den").await.unwrap();
+    directory.open_or_join(guest.id, "den").await.unwrap();
     assert_eq!(directory.member_count(room.id).await, Ok(3));
     directory.leave(guest.id, &room).await.unwrap();
     assert_eq!(directory.member_count(room.id).await, Ok(2));

@@ -172,7 +172,11 @@ impl World {
             return (joined.room, people);
         }
         let name = Name::parse(&format!("{prefix}-room")).unwrap();
-        let room = self.directory.create(owner, name, String::new(), kind).await.unwrap();
+        let room = self
+            .directory
+            .create(owner.id, name, String::new(), kind)
+            .await
+            .unwrap();
         self.directory.ban(owner, &room, banned).await.unwrap();
         self.directory.put_member(owner, &room, member, None).await.unwrap();
         self.directory
