@@ -135,6 +135,9 @@ pub const CQL_OPEN_ATTEMPTS: u32 = 2;
 pub const CQL_SECOND_SERVER_AFTER: Duration = Duration::from_millis(500);
 /// Connections to each CQL server; a server with shards gets at least one for each of them.
 pub const CQL_CONNECTIONS_PER_NODE: NonZeroUsize = NonZeroUsize::new(4).expect("four");
+/// Bytes of messages, with 128 for each besides its text, that are written as one batch at most. Cassandra warns of batches
+/// of more than 5 KiB (cassandra.yaml, `batch_size_warn_threshold`).
+pub const CQL_BATCH_BYTES: usize = 4 * 1024;
 /// Rows that a CQL server sends in one piece.
 pub const CQL_PAGE_ROWS: i32 = 1_000;
 /// Rooms whose buckets one process remembers; beyond it some are read again when they are needed.

@@ -1,5 +1,9 @@
-//! Appending messages: the hot path. Prepared inserts side by side; no read, no lightweight transaction and no NULL in
-//! a room that was written to in the last minutes by somebody who does not retry.
+//! Appending messages: the hot path. Prepared inserts, side by side for different authors; no read, no lightweight
+//! transaction and no NULL in a room that was written to in the last minutes by somebody who does not retry.
+//!
+//! What one author says at once is one batch of one partition, or several one after the other: servers apply such a
+//! batch in isolation (CQL manual, BATCH), so a read meanwhile, a repair's above all, never finds a message without those
+//! that its author sent before it.
 //!
 //! A retry is the exception: it reads what its nonce was used for and writes that same row again, since the first
 //! attempt may never have landed.
@@ -11,6 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use futures_util::future::join_all;
+use scylla::serialize::row::SerializeRow;
 use scylla::value::MaybeUnset;
 use uuid::Uuid;
 
@@ -21,7 +26,7 @@ use super::session::after_a_write;
 use super::stamp;
 use crate::limits;
 use crate::model::id::attempt_hash;
-use crate::model::{EventId, Message, NewMessage, Nonce, RoomId, Timestamp};
+use crate::model::{EventId, Message, NewMessage, Nonce, RoomId, Timestamp, UserId};
 use crate::store::{Appended, Error, MessageStore as _, Result};
 
 /// How often a late event is tried before the outcome is unknown.
@@ -40,6 +45,7 @@ struct Attempt {
     hash: u64,
     index: Arc<RoomIndex>,
     id: EventId,
+    bucket: u64,
     begun: Begun,
 }
 
@@ -83,8 +89,10 @@ impl ScyllaStore {
                 None => rand::random(),
             };
             let begun = self.begin();
+            let id = self.clock.next(hash);
             Ok(Attempt {
-                id: self.clock.next(hash),
+                id,
+                bucket: index.place(id),
                 new,
                 hash,
                 index,
@@ -92,17 +100,71 @@ impl ScyllaStore {
             })
         });
         let attempts: Vec<Result<Attempt>> = attempts.collect();
-        join_all(attempts.into_iter().map(|attempt| async {
-            let attempt = attempt?;
-            let looked = (attempt.new.room, Arc::clone(&attempt.index));
-            let result = self.append_one(attempt).await;
-            if looked.1.wrote(self.clock.now()) {
-                let store = Arc::clone(self);
-                tokio::spawn(async move { store.look_at_buckets(looked.0, &looked.1).await });
+        let mut results: Vec<Option<Result<Appended>>> = Vec::with_capacity(attempts.len());
+        let mut lines: HashMap<(RoomId, UserId), Vec<(usize, Attempt)>> = HashMap::new();
+        for (at, attempt) in attempts.into_iter().enumerate() {
+            results.push(None);
+            match attempt {
+                Ok(attempt) => {
+                    let line = (attempt.new.room, attempt.new.author.id);
+                    lines.entry(line).or_default().push((at, attempt));
+                }
+                Err(error) => results[at] = Some(Err(error)),
             }
-            result
-        }))
-        .await
+        }
+        for (at, result) in join_all(lines.into_values().map(|line| self.append_line(line)))
+            .await
+            .into_iter()
+            .flatten()
+        {
+            results[at] = Some(result);
+        }
+        let none = || Err(Error::Damaged("a message was lost on its way to the store".into()));
+        results.into_iter().map(|result| result.unwrap_or_else(none)).collect()
+    }
+
+    /// Stores what one author says in one room, in the order given: whoever reads the room meanwhile finds none of it
+    /// without what comes before. Those that go together are one write; what follows on one that failed is not begun.
+    async fn append_line(self: &Arc<Self>, line: Vec<(usize, Attempt)>) -> Vec<(usize, Result<Appended>)> {
+        let mut results = Vec::with_capacity(line.len());
+        let mut failed = false;
+        let mut line = line.into_iter().peekable();
+        while let Some((at, first)) = line.next() {
+            if failed {
+                let detail = "the message before it could not be stored, so this was not tried";
+                results.push((at, Err(Error::Refused(detail.into()))));
+                continue;
+            }
+            let (room, index) = (first.new.room, Arc::clone(&first.index));
+            let mut places = vec![at];
+            let mut together = vec![first];
+            let mut bytes = weight(&together[0]);
+            while let Some((at, next)) = line.next_if(|(_, next)| {
+                bytes += weight(next);
+                goes_with(&together[0], next) && bytes <= limits::CQL_BATCH_BYTES
+            }) {
+                places.push(at);
+                together.push(next);
+            }
+            let stored = if together.len() == 1 {
+                let one = together.swap_remove(0);
+                vec![self.append_one(one).await]
+            } else {
+                self.append_together(together).await
+            };
+            failed = stored
+                .iter()
+                .any(|one| matches!(one, Err(Error::Refused(_) | Error::UnknownOutcome(_))));
+            let look = places
+                .iter()
+                .fold(false, |look, _| index.wrote(self.clock.now()) || look);
+            results.extend(places.into_iter().zip(stored));
+            if look {
+                let store = Arc::clone(self);
+                tokio::spawn(async move { store.look_at_buckets(room, &index).await });
+            }
+        }
+        results
     }
 
     async fn append_one(&self, attempt: Attempt) -> Result<Appended> {
@@ -112,11 +174,23 @@ impl ScyllaStore {
         {
             return self.repeat(attempt, earlier).await;
         }
+        self.insert(std::slice::from_ref(&attempt)).await?;
+        self.appended(attempt).await
+    }
+
+    /// Stores attempts of one author for one bucket of a room with one write.
+    async fn append_together(&self, attempts: Vec<Attempt>) -> Vec<Result<Appended>> {
+        if let Err(error) = self.insert(&attempts).await {
+            return attempts.iter().map(|_| Err(error.clone())).collect();
+        }
+        join_all(attempts.into_iter().map(|attempt| self.appended(attempt))).await
+    }
+
+    /// What is still to be done for a message that is stored.
+    async fn appended(&self, attempt: Attempt) -> Result<Appended> {
         let Attempt {
             new, index, id, begun, ..
         } = attempt;
-        let bucket = index.place(id);
-        self.insert(&new, id, bucket, &index).await?;
         self.totals.message();
         let late = if self.is_late(begun) {
             Some(self.announce_late(new.room, id, &index).await?)
@@ -131,44 +205,45 @@ impl ScyllaStore {
         })
     }
 
-    /// Writes the message, what its nonce was used for, and, once an hour, that the room spoke.
-    async fn insert(&self, new: &NewMessage, id: EventId, bucket: u64, index: &RoomIndex) -> Result<()> {
-        let (stored, noted, spoke) = tokio::join!(
-            self.insert_message(new, id, start(bucket)),
-            self.note_send(new, id, start(bucket)),
-            self.note_hour(new.room, id, bucket, index),
-        );
-        if let Err(error) = spoke {
-            // Only the search by id alone depends on it.
-            tracing::debug!(%error, room = %new.room, "the room's hour can't be noted");
-        }
+    /// Writes the messages, what their nonces were used for, and, once an hour, that the room spoke.
+    async fn insert(&self, attempts: &[Attempt]) -> Result<()> {
+        let notes = join_all(attempts.iter().map(|attempt| {
+            let bucket = start(attempt.bucket);
+            self.note_send(&attempt.new, attempt.id, bucket)
+        }));
+        let hours = join_all(attempts.iter().map(|attempt| async {
+            let Attempt { new, id, index, .. } = attempt;
+            if let Err(error) = self.note_hour(new.room, *id, attempt.bucket, index).await {
+                // Only the search by id alone depends on it.
+                tracing::debug!(%error, room = %new.room, "the room's hour can't be noted");
+            }
+        }));
+        let (stored, noted, _) = tokio::join!(self.insert_messages(attempts), notes, hours);
         #[cfg(feature = "next-version")]
         if crate::next_version::is_on() && stored.is_ok() {
-            self.insert_unknown(new, id, bucket).await.map_err(after_a_write)?;
+            for Attempt { new, id, bucket, .. } in attempts {
+                let unknown = self.insert_unknown(new, *id, *bucket).await;
+                unknown.map_err(after_a_write)?;
+            }
         }
-        match (stored, noted) {
-            (Ok(()), Ok(())) => Ok(()),
-            // It is stored, but a retry would not find it: nobody may call it refused.
-            (Ok(()), Err(error)) => Err(after_a_write(error)),
-            (Err(error), _) => Err(error),
+        stored?;
+        // They are stored, but a retry would not find them: nobody may call them refused.
+        let noted: Result<()> = noted.into_iter().collect();
+        noted.map_err(after_a_write)
+    }
+
+    async fn insert_messages(&self, attempts: &[Attempt]) -> Result<()> {
+        if let [one] = attempts {
+            return self.insert_message(&one.new, one.id, start(one.bucket)).await;
         }
+        let rows = attempts.iter().map(|one| row(&one.new, one.id, start(one.bucket)));
+        let statement = &self.cql.statements.message_insert;
+        self.cql.write_together(statement, rows.collect()).await
     }
 
     async fn insert_message(&self, new: &NewMessage, id: EventId, bucket: i64) -> Result<()> {
-        let mentions = (!new.mentions.is_empty()).then(|| mentions_blob(&new.mentions));
-        let values = (
-            cql(new.room.as_bytes()),
-            bucket,
-            cql(id.as_bytes()),
-            cql(new.author.id.as_bytes()),
-            new.author.name.as_str(),
-            new.body.as_str(),
-            MaybeUnset::from_option(new.reply_to.map(|id| cql(id.as_bytes()))),
-            MaybeUnset::from_option(mentions),
-            MaybeUnset::from_option(new.nonce.as_ref().map(Nonce::as_str)),
-            stamp::bound(stamp::FIRST),
-        );
-        self.cql.write(&self.cql.statements.message_insert, values).await
+        let statement = &self.cql.statements.message_insert;
+        self.cql.write(statement, row(new, id, bucket)).await
     }
 
     /// An event of a kind that no version knows.
@@ -277,6 +352,34 @@ impl ScyllaStore {
             "the store is so slow that the message was stored without being announced".into(),
         ))
     }
+}
+
+/// A message's row, as `message_insert` takes it.
+fn row(new: &NewMessage, id: EventId, bucket: i64) -> impl SerializeRow {
+    let mentions = (!new.mentions.is_empty()).then(|| mentions_blob(&new.mentions));
+    (
+        cql(new.room.as_bytes()),
+        bucket,
+        cql(id.as_bytes()),
+        cql(new.author.id.as_bytes()),
+        new.author.name.as_str(),
+        new.body.as_str(),
+        MaybeUnset::from_option(new.reply_to.map(|id| cql(id.as_bytes()))),
+        MaybeUnset::from_option(mentions),
+        MaybeUnset::from_option(new.nonce.as_ref().map(Nonce::as_str)),
+        stamp::bound(stamp::FIRST),
+    )
+}
+
+/// Bytes that a message counts for in a batch.
+const fn weight(attempt: &Attempt) -> usize {
+    attempt.new.body.len() + 128
+}
+
+/// Whether two attempts of one author may be one write: in one partition, and neither looks for an earlier attempt.
+fn goes_with(first: &Attempt, next: &Attempt) -> bool {
+    let looks = |attempt: &Attempt| attempt.new.retry && attempt.new.nonce.is_some();
+    !looks(first) && !looks(next) && first.bucket == next.bucket
 }
 
 /// The bits of a hash that an id keeps.

@@ -7,6 +7,7 @@
 //! what was given to two is certain only if it succeeded.
 
 use std::cell::Cell;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ use scylla::policies::retry::{DefaultRetryPolicy, RequestInfo, RetryDecision, Re
 use scylla::response::query_result::QueryResult;
 use scylla::response::{PagingState, PagingStateResponse};
 use scylla::serialize::row::SerializeRow;
+use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
 use scylla::value::{CqlValue, Row};
 
@@ -233,12 +235,31 @@ impl Cql {
         applied(result)
     }
 
+    /// Rows of one partition in one write, which no read sees a part of: durable on a quorum when it returns.
+    pub(super) async fn write_together(&self, prepared: &Prepared, rows: Vec<impl SerializeRow>) -> Result<()> {
+        let mut batch = Batch::new(BatchType::Unlogged);
+        batch.set_is_idempotent(true);
+        for _ in &rows {
+            batch.append_statement(prepared.statement.clone());
+        }
+        self.run(prepared, self.session.batch(&batch, rows)).await.map(drop)
+    }
+
     async fn apply(&self, prepared: &Prepared, values: impl SerializeRow) -> Result<QueryResult> {
+        self.run(prepared, self.session.execute_unpaged(&prepared.statement, values))
+            .await
+    }
+
+    async fn run(
+        &self,
+        prepared: &Prepared,
+        request: impl Future<Output = Result<QueryResult, ExecutionError>>,
+    ) -> Result<QueryResult> {
         let _under_way = self.begin(prepared.kind)?;
         let since = Instant::now();
         let span = traces::child(prepared.name);
         let run = async {
-            let result = self.session.execute_unpaged(&prepared.statement, values).await;
+            let result = request.await;
             let two = since.elapsed() >= limits::CQL_SECOND_SERVER_AFTER;
             result.map_err(|error| write_error(&error, two || IN_DOUBT.with(Cell::get)))
         };
