@@ -6,10 +6,13 @@
     reason = "servers are started where nothing else waits for this worker"
 )]
 
+use std::time::Duration;
+
 use rand::RngExt as _;
 use tokio::task::block_in_place;
 
 use crate::cassandra::Cassandra;
+use crate::common::within;
 use crate::crowd::Crowd;
 use crate::faults::{a_while, random, seconds, survived_by};
 use crate::judge::history::Event;
@@ -46,8 +49,23 @@ fn acknowledged(crowd: &Crowd, since: usize) -> usize {
     (0..3).map(|node| crowd.acknowledged(node, since)).sum()
 }
 
+/// Waits until people have had enough done since so many entries were written down.
+async fn go_on(crowd: &Crowd, since: usize, fault: &str) {
+    within(&format!("fifty requests while {fault}"), async {
+        while acknowledged(crowd, since) <= 50 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    println!("{} requests acknowledged while {fault}", acknowledged(crowd, since));
+}
+
+/// These tests start four CQL servers between them: one after the other, or they have little of the machine each.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_only_cql_server_is_stopped_and_goes_on_and_is_killed_and_comes_back() {
+    let _alone = ONE_AT_A_TIME.lock().await;
     let Some((mut cassandra, cluster)) = on_cassandra("cassandra").await else {
         return;
     };
@@ -76,6 +94,7 @@ async fn the_only_cql_server_is_stopped_and_goes_on_and_is_killed_and_comes_back
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_three_cql_servers_one_is_killed_and_one_is_stopped() {
+    let _alone = ONE_AT_A_TIME.lock().await;
     let Some((mut cassandra, cluster)) = on_cassandra("cassandra3").await else {
         return;
     };
@@ -83,20 +102,18 @@ async fn of_three_cql_servers_one_is_killed_and_one_is_stopped() {
         let mut random = random();
         let (dead, stopped) = (random.random_range(0..3), random.random_range(0..3));
         println!("server {dead} is killed, server {stopped} is stopped");
+        // Two of three are a quorum, so people go on, as fast as the machine lets two servers go.
         let since = crowd.entries();
         cassandra.signal(dead, "KILL");
         a_while(&mut random, 5_000, 8_000).await;
-        let one_dead = acknowledged(crowd, since);
+        go_on(crowd, since, "one is dead").await;
         block_in_place(|| cassandra.start_again(dead));
         a_while(&mut random, 1_000, 3_000).await;
         let since = crowd.entries();
         cassandra.signal(stopped, "STOP");
         a_while(&mut random, 8_000, 12_000).await;
-        let one_stopped = acknowledged(crowd, since);
+        go_on(crowd, since, "one is stopped").await;
         cassandra.signal(stopped, "CONT");
-        println!("{one_dead} requests acknowledged with one dead, {one_stopped} with one stopped");
-        // Two of three are a quorum, so people hardly notice.
-        assert!(one_dead > 50 && one_stopped > 50, "two servers are enough");
     })
     .await;
 }
