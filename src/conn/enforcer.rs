@@ -47,8 +47,8 @@ pub async fn enforce(
                 }
                 acted = reading.position;
                 lease.renewed(begun, acted, &reading.holders);
-                gate.hub
-                    .leases(begun, reading.holders.iter().map(|(holder, _)| *holder).collect());
+                let holders = reading.holders.iter().map(|(holder, _)| *holder).collect();
+                gate.hub.leases(begun, holders, reading.time);
                 if std::mem::take(&mut away) {
                     tracing::info!(%acted, "the control log is read again");
                 }

@@ -159,6 +159,7 @@ impl ControlLog for LocalControlLog {
                 entries,
                 position: log.tail(),
                 holders: log.reported.iter().map(|(node, at)| (*node, *at)).collect(),
+                time: None,
             })
         };
         self.shared.changed.notify_waiters();

@@ -37,7 +37,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
-use crate::model::{BootId, RoomId, UserId};
+use crate::model::{BootId, RoomId, Timestamp, UserId};
 use crate::sessions::SessionHandle;
 
 /// A place in the log: everything up to it, in this incarnation. Positions of different incarnations have no order.
@@ -95,6 +95,9 @@ pub struct Reading {
     pub position: Position,
     /// Every node with a lease, the reader included, and the position that each read from last.
     pub holders: Vec<(BootId, Position)>,
+    /// What the clock of the log's server showed, where it has one of its own. It decides between nodes whose clocks have
+    /// no majority, and nothing else.
+    pub time: Option<Timestamp>,
 }
 
 /// Why all or most of a user's connections end.

@@ -209,52 +209,90 @@ async fn a_clock_that_is_a_second_off_is_not_even_noticed() {
     crowd.judged(&cluster, &Rules::default()).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_whose_clock_is_a_minute_off_takes_no_sends_says_so_and_loses_nothing() {
+/// Sets the clocks of so many of these nodes a minute off, ahead and then behind: those take no sends and say why, the
+/// others go on.
+async fn a_minute_off(size: usize, wrong: usize, name: &'static str) {
     let Some(library) = faketime() else { return };
     let special = Special {
         clocks: Some(library),
         ..Special::default()
     };
-    let Some(cluster) = Cluster::start_with(3, special).await else {
+    let Some(cluster) = Cluster::start_with(size, special).await else {
         return;
     };
-    survived_by(cluster, "clock-60", async |cluster, crowd| {
+    survived_by(cluster, name, async |cluster, crowd| {
         let mut random = random();
         for off in [60, -60] {
             a_while(&mut random, 0, 1_000).await;
-            let node = random.random_range(0..3);
-            println!("node {node} is {off} s off");
-            cluster.nodes[node].clock_off(off);
-            let server = cluster.server(node);
-            within("an unready node", async {
-                while server.ready().await {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            })
-            .await;
-            let failing = Target::at(server.admin())
-                .request(Method::GET, "/readyz", None, None)
+            let first = random.random_range(0..size);
+            let off_now: Vec<usize> = (0..wrong).map(|nth| (first + nth) % size).collect();
+            println!("nodes {off_now:?} are {off} s off");
+            for node in &off_now {
+                cluster.nodes[*node].clock_off(off);
+            }
+            for node in &off_now {
+                let server = cluster.server(*node);
+                within("an unready node", async {
+                    while server.ready().await {
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                })
                 .await;
-            let failing = failing.expect("an answer").body;
-            assert!(failing.contains("clock"), "{failing}");
+            }
             let since = crowd.entries();
-            let somebody = cluster.user((node + 1) % 3, "somebody").await;
-            let mut socket = server.room(&crowd.ground.room, &somebody).await;
-            socket
-                .send(json!({ "type": "send", "message": "when?", "nonce": format!("off{off}") }))
-                .await;
-            let refused = socket.until("error").await;
-            assert_eq!(refused["code"], "refused", "{refused}");
-            assert!(refused["detail"].as_str().expect("text").contains("clock"), "{refused}");
-            drop(socket);
+            says_why(cluster, crowd, off_now[0], off_now[0] + wrong, off).await;
             a_while(&mut random, 3_000, 6_000).await;
-            assert_eq!(crowd.acknowledged(node, since), 0, "it takes no sends");
-            cluster.nodes[node].clock_off(0);
+            let mut others = 0;
+            for node in 0..size {
+                let acknowledged = crowd.acknowledged(node, since);
+                if off_now.contains(&node) {
+                    assert_eq!(acknowledged, 0, "node {node} takes no sends");
+                } else {
+                    others += acknowledged;
+                    assert!(cluster.server(node).ready().await, "node {node} goes on");
+                }
+            }
+            assert!(others > 0, "the others go on");
+            for node in &off_now {
+                cluster.nodes[*node].clock_off(0);
+            }
             cluster.all_ready().await;
         }
     })
     .await;
+}
+
+/// What a node whose clock is off answers to those who ask how it is, and to those who send.
+async fn says_why(cluster: &Cluster, crowd: &Crowd, node: usize, right: usize, off: i32) {
+    let server = cluster.server(node);
+    let failing = Target::at(server.admin())
+        .request(Method::GET, "/readyz", None, None)
+        .await;
+    let failing = failing.expect("an answer").body;
+    assert!(failing.contains("clock"), "{failing}");
+    let somebody = cluster.user(right % cluster.nodes.len(), "somebody").await;
+    let mut socket = server.room(&crowd.ground.room, &somebody).await;
+    socket
+        .send(json!({ "type": "send", "message": "when?", "nonce": format!("off{off}") }))
+        .await;
+    let refused = socket.until("error").await;
+    assert_eq!(refused["code"], "refused", "{refused}");
+    assert!(refused["detail"].as_str().expect("text").contains("clock"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_whose_clock_is_a_minute_off_takes_no_sends_says_so_and_loses_nothing() {
+    a_minute_off(3, 1, "clock-60").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_clocks_a_minute_apart_the_one_that_redis_confirms_goes_on() {
+    a_minute_off(2, 1, "clock-of-2").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_four_clocks_the_two_that_redis_confirms_go_on() {
+    a_minute_off(4, 2, "clocks-of-4").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

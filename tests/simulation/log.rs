@@ -8,11 +8,11 @@ use async_trait::async_trait;
 use natter::control_log::lease::DeliveryLease;
 use natter::control_log::{ControlLog, Entry, Error, Position, Reading, Result};
 use natter::limits;
-use natter::model::BootId;
+use natter::model::{BootId, Timestamp};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::ground::{Ground, pass};
+use crate::ground::{EPOCH, Ground, pass};
 
 /// How long it takes to see that the log is out of reach.
 const GIVES_UP: u64 = 300;
@@ -161,6 +161,7 @@ impl ControlLog for SimLog {
                 entries: if silent { Vec::new() } else { entries },
                 position: tail,
                 holders: log.holders(now),
+                time: Some(Timestamp::from_millis(EPOCH + now)),
             })
         })
         .await?

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::{Entry, Error, Position, Reading, Result};
 use crate::limits;
-use crate::model::BootId;
+use crate::model::{BootId, Timestamp};
 use crate::redis_link::{RedisLink, Script};
 
 /// What every script begins with: the time, and which log this is. `KEYS`: the note, the stream, the leases. `ARGV[1]`:
@@ -75,7 +75,7 @@ if ARGV[3] == incarnation then
         found[#found + 1] = entry[2][2]
     end
 end
-return {incarnation, number(tail), leases(), found}
+return {incarnation, number(tail), leases(), found, number(now)}
 "
 );
 
@@ -160,7 +160,7 @@ impl Scripts {
         let life = limits::LEASE_LIFE.as_millis().to_string();
         let (acted_in, offset) = (hex(acted.incarnation), acted.offset.to_string());
         let arguments = [&*name(node), &acted_in, &offset, &life];
-        let (incarnation, tail, leases, found): (String, String, Vec<String>, Vec<String>) =
+        let (incarnation, tail, leases, found, time): (String, String, Vec<String>, Vec<String>, String) =
             self.run(link, &self.read, &arguments).await?;
         let position = position(incarnation, tail)?;
         let behind = Err(Error::Behind { resume_at: position });
@@ -176,6 +176,7 @@ impl Scripts {
                 entries,
                 position,
                 holders: held(&leases)?,
+                time: time.parse().ok().map(Timestamp::from_millis),
             }),
             // A newer build revokes in a way that this one does not know: it has to look at everything.
             Err(error) => {

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use super::super::conformance::{self, Ends, World, some_entry};
 use super::super::revoke;
 use super::*;
+use crate::model::{SystemTime, WallClock as _};
 use crate::redis_link::testing::{Server, answering, shared};
 
 /// Each log of the suite has a prefix of its own.
@@ -136,9 +137,13 @@ async fn a_redis_that_is_away_refuses_revocations_and_is_found_again() {
     answering(&link).await;
     // Whether the paused server carries the first attempt out afterwards does not matter: it may be there twice.
     let position = log.append(some_entry(1)).await.unwrap();
+    let before = SystemTime.now();
     let reading = log.read(boot, start).await.unwrap();
     assert!(reading.position.reaches(position));
     assert!(reading.entries.iter().all(|entry| **entry == some_entry(1)));
+    // Its server runs on this machine, so both show the same clock.
+    let time = reading.time.unwrap();
+    assert!(before <= time && time <= SystemTime.now());
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! What time it is in the cluster, as the nodes' clocks say, ours included, that their status frames tell.
 //!
-//! Whether a clock is right is told by their median. The time itself, from which floors and marks are made, is that of the
+//! Whether a clock is right is told by their median. Where an even number is split in halves that can't both be right,
+//! the clock of the control log's server says which half is; while that is out of reach the time in the middle counts, so
+//! that both halves are wrong. So it does where that clock agrees with the minority of an odd number against a majority by one, of which one may have
+//! been wrong only when it was last heard. The time itself, from which floors and marks are made, is that of the
 //! clock furthest behind: one that is set wrong then makes repairs read more than they need, never less. It counts for one
 //! span behind the median at most: what was told in the last minute is known when a room is first read, so no more than
 //! that may be read again and pass for news. Both are kept against elapsed time, so neither a step of our wall clock nor
@@ -18,10 +21,15 @@ const SAMPLES: usize = 4;
 /// Frames of ours whose times are kept. An echo of an older one makes no frame young.
 const TOLD: usize = 8;
 
+/// When a clock was asked and what it is, newest first.
+type Samples = VecDeque<(Duration, i64)>;
+
 /// What is known of the clocks. A clock is its wall time less our elapsed time, in milliseconds.
 #[derive(Debug)]
 pub(super) struct Clocks {
-    peers: HashMap<BootId, VecDeque<(Duration, i64)>>,
+    peers: HashMap<BootId, Samples>,
+    /// Of the control log's server.
+    server: Samples,
     began: Duration,
     /// When we made our last frames.
     told: VecDeque<(u64, Duration)>,
@@ -35,6 +43,7 @@ impl Clocks {
         let own = difference(now.wall, now.elapsed);
         Self {
             peers: HashMap::new(),
+            server: VecDeque::new(),
             began: now.elapsed,
             told: VecDeque::new(),
             own,
@@ -67,24 +76,31 @@ impl Clocks {
         self.compare(now);
     }
 
+    /// A reading of the control log that began then has returned, and says what its server's clock showed.
+    pub(super) fn asked(&mut self, began: Duration, time: Timestamp, now: Now) {
+        if now.elapsed.saturating_sub(began) <= limits::STATUS_SILENCE {
+            self.server.truncate(SAMPLES - 1);
+            self.server.push_front((now.elapsed, difference(time, now.elapsed)));
+        }
+        self.compare(now);
+    }
+
     /// Compares anew; what was not heard for a while no longer counts.
     pub(super) fn compare(&mut self, now: Now) {
         self.own = difference(now.wall, now.elapsed);
-        self.peers.retain(|_, samples| {
-            samples
-                .front()
-                .is_some_and(|(at, _)| now.elapsed.saturating_sub(*at) <= limits::PEER_HEARD)
-        });
-        let of_peer = |samples: &VecDeque<(Duration, i64)>| samples.iter().map(|(_, clock)| *clock).max();
-        let mut clocks: Vec<i64> = self.peers.values().filter_map(of_peer).collect();
+        let counts = |samples: &Samples| {
+            let last = samples.front();
+            last.is_some_and(|(at, _)| now.elapsed.saturating_sub(*at) <= limits::PEER_HEARD)
+        };
+        self.peers.retain(|_, samples| counts(samples));
+        if !counts(&self.server) {
+            self.server.clear();
+        }
+        let shows = |samples: &Samples| samples.iter().map(|(_, clock)| *clock).max();
+        let mut clocks: Vec<i64> = self.peers.values().filter_map(shows).collect();
         clocks.push(self.own);
         clocks.sort_unstable();
-        let middle = clocks.len() / 2;
-        self.median = if clocks.len() % 2 == 1 {
-            clocks[middle]
-        } else {
-            i64::midpoint(clocks[middle - 1], clocks[middle])
-        };
+        self.median = middle(&clocks, shows(&self.server));
         let furthest = self.median.saturating_sub(millis(limits::CATCH_UP_SPAN));
         self.least = clocks[0].max(furthest);
     }
@@ -105,6 +121,30 @@ impl Clocks {
         let off = difference(now.wall, now.elapsed).abs_diff(self.median);
         let off = Duration::from_millis(off);
         (off > limits::CLOCK_OFF_MAX).then_some(off)
+    }
+}
+
+/// What these clocks, ascending, take for right, given the server's.
+fn middle(clocks: &[i64], server: Option<i64>) -> i64 {
+    let half = clocks.len() / 2;
+    let apart = |low: i64, high: i64| high.saturating_sub(low) > 2 * millis(limits::CLOCK_OFF_MAX);
+    if clocks.len().is_multiple_of(2) {
+        let (low, high) = (clocks[half - 1], clocks[half]);
+        let decided = server.filter(|_| apart(low, high));
+        return decided.map_or(i64::midpoint(low, high), |server| server.clamp(low, high));
+    }
+    let most = clocks[half];
+    // With the server's there is an even number, and the middle lies between this one and the next on its side.
+    let next = match server.filter(|_| half > 0) {
+        Some(server) if server < most => clocks[half - 1],
+        Some(_) => clocks[half + 1],
+        None => return most,
+    };
+    let contradicted = server.is_some_and(|server| !apart(server.min(next), server.max(next)));
+    if contradicted && apart(most.min(next), most.max(next)) {
+        i64::midpoint(most, next)
+    } else {
+        most
     }
 }
 

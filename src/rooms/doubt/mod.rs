@@ -107,6 +107,8 @@ pub enum Input<E> {
         began: Duration,
         /// The processes with a lease, this one included.
         holders: Vec<BootId>,
+        /// What the clock of the log's server showed meanwhile.
+        time: Option<Timestamp>,
     },
     /// A repair has returned; what it read and [`Doubt::fresh`] did not know was delivered already.
     Repaired {
@@ -296,7 +298,12 @@ impl<E> Doubt<E> {
             Input::Activated(room) => self.activated(room, now),
             Input::Deactivated(room) => self.deactivated(room),
             Input::Lost => self.lost(now),
-            Input::Leases { began, holders } => self.leases(began, &holders, now),
+            Input::Leases { began, holders, time } => {
+                if let Some(time) = time {
+                    self.clocks.asked(began, time, now);
+                }
+                self.leases(began, &holders, now);
+            }
             Input::Repaired { room, done } => self.repaired(room, done, now, actions),
             Input::Tick => self.tick(now, actions),
         }

@@ -1,5 +1,6 @@
 //! The machine of doubt, step by step.
 
+mod halves;
 mod replies;
 
 use super::*;
@@ -36,6 +37,7 @@ impl Node {
         node.give(Input::Leases {
             began: Duration::ZERO,
             holders: vec![boot(0)],
+            time: None,
         });
         node
     }
@@ -53,7 +55,11 @@ impl Node {
             self.ms += 100;
             if self.ms.is_multiple_of(1_000) {
                 let (began, holders) = (Duration::from_millis(self.ms), vec![boot(0), boot(1)]);
-                actions.extend(self.give(Input::Leases { began, holders }));
+                actions.extend(self.give(Input::Leases {
+                    began,
+                    holders,
+                    time: None,
+                }));
                 if let Some(frame) = frames(self.ms) {
                     actions.extend(self.give(Input::Frame(frame)));
                 }
@@ -191,6 +197,7 @@ fn silence_is_repaired_from_the_mark_every_two_seconds_and_once_more_after_the_l
     node.give(Input::Leases {
         began: Duration::from_millis(node.ms),
         holders: vec![boot(0)],
+        time: None,
     });
     assert_eq!(repairs(&node.give(Input::Tick)), [17_100]);
     assert_eq!(node.doubt.doubting(), 0);

@@ -31,11 +31,11 @@ impl Hub {
     }
 
     /// A reading of the control log that began then has returned: which processes hold a lease. It is what tells a node
-    /// that is silent from one that is gone.
-    pub fn leases(&self, began: Instant, holders: Vec<BootId>) {
+    /// that is silent from one that is gone. `time` is what its server's clock showed.
+    pub fn leases(&self, began: Instant, holders: Vec<BootId>, time: Option<Timestamp>) {
         if let Some(cluster) = &self.cluster {
             let began = cluster.elapsed_at(began);
-            self.doubt(Input::Leases { began, holders });
+            self.doubt(Input::Leases { began, holders, time });
         }
     }
 

@@ -151,6 +151,7 @@ impl Site {
         let leases = Input::Leases {
             began: Duration::ZERO,
             holders: vec![boot],
+            time: None,
         };
         hub.doubt(leases);
         let site = Self {
