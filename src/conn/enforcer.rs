@@ -11,14 +11,13 @@
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use super::Gate;
 use super::recheck::recheck;
 use crate::control_log::lease::DeliveryLease;
 use crate::control_log::{ControlLog, Entry, Error, Position, RoomCut, StandingCut, UserCut};
 use crate::limits;
-use crate::model::{BootId, RoomId};
+use crate::model::{BootId, Moment, RoomId};
 use crate::wire::close::CloseCode;
 use crate::wire::farewell::farewell;
 use crate::wire::outbound::LeftReason;
@@ -38,7 +37,7 @@ pub async fn enforce(
     let mut away = false;
     let mut settling: Option<JoinHandle<()>> = None;
     loop {
-        let begun = Instant::now();
+        let begun = Moment::now();
         match log.read(node, acted).await {
             Ok(reading) => {
                 let mut store_answers = true;

@@ -6,11 +6,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use tokio::time::Instant;
-
 use super::id::EventId;
+use super::moment::Moment;
 use super::timestamp::Timestamp;
+use parking_lot::Mutex;
 
 /// How far a wall clock may move against the time that passes before it counts as set.
 const STEP_MAX: Duration = Duration::from_secs(1);
@@ -85,7 +84,7 @@ pub struct SharedClock {
     clock: Mutex<HybridClock>,
     wall: Arc<dyn WallClock>,
     /// What the wall clock said when it was last found right, and when that was.
-    believed: Mutex<Option<(Timestamp, Instant)>>,
+    believed: Mutex<Option<(Timestamp, Moment)>>,
 }
 
 impl SharedClock {
@@ -107,7 +106,7 @@ impl SharedClock {
 
     /// The wall clock was compared with other nodes' when it said this, and is right.
     pub fn believe(&self, wall: Timestamp) {
-        *self.believed.lock() = Some((wall, Instant::now()));
+        *self.believed.lock() = Some((wall, Moment::now()));
     }
 
     /// The wall clock, or, where it was set by more than a second since it was last found right, the
@@ -153,6 +152,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    struct Hands(Mutex<u64>);
+
+    impl WallClock for Hands {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_millis(*self.0.lock())
+        }
+    }
+
     #[derive(Debug, Clone)]
     enum Step {
         Issue(u32, u64),
@@ -190,13 +197,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_machine_that_slept_gives_ids_of_the_present() {
+        let hands = Arc::new(Hands(Mutex::new(50_000)));
+        let clock = SharedClock::new(Arc::clone(&hands) as Arc<dyn WallClock>);
+        clock.believe(clock.now());
+        super::super::moment::testing::suspend(Duration::from_secs(600));
+        *hands.0.lock() += 600_000;
+        assert_eq!(clock.next(0).timestamp().millis(), 650_000);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn ids_go_on_from_what_was_compared_when_the_wall_clock_is_set_meanwhile() {
-        struct Hands(Mutex<u64>);
-        impl WallClock for Hands {
-            fn now(&self) -> Timestamp {
-                Timestamp::from_millis(*self.0.lock())
-            }
-        }
         let hands = Arc::new(Hands(Mutex::new(50_000)));
         let shared = SharedClock::new(hands.clone());
         *hands.0.lock() = 100_000;

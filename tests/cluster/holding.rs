@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use natter::control_log::Position;
-use natter::model::{SystemTime, Timestamp, WallClock};
-use tokio::time::Instant;
+use natter::model::{Moment, SystemTime, Timestamp, WallClock};
 
 use crate::common::within;
 use crate::world::World;
@@ -51,7 +50,7 @@ async fn without_a_lease_nothing_is_delivered_until_a_later_reading() {
         incarnation: 0,
         offset: 0,
     };
-    two.lease.renewed(Instant::now(), position, &[]);
+    two.lease.renewed(Moment::now(), position, &[]);
     b.hears("one").await;
     b.hears("two").await;
 }

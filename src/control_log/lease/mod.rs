@@ -22,10 +22,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
 use super::Position;
-use crate::model::BootId;
+use crate::model::{BootId, Moment};
 pub use machine::Told;
 use machine::{Elapsed, Machine, Term};
 
@@ -38,7 +37,7 @@ pub struct DeliveryLease {
 #[derive(Debug)]
 struct Shared {
     /// Moments are nanoseconds since then.
-    base: Instant,
+    base: Moment,
     /// Writing is allowed before this moment; the greatest number is for ever.
     until: AtomicU64,
     /// What arrived up to this moment and was held may be written.
@@ -79,7 +78,7 @@ impl DeliveryLease {
     fn with(machine: Option<Mutex<Machine>>, at: u64, among_others: bool) -> Self {
         Self {
             shared: Arc::new(Shared {
-                base: Instant::now(),
+                base: Moment::now(),
                 until: AtomicU64::new(at),
                 since: AtomicU64::new(at),
                 read: AtomicU64::new(0),
@@ -90,8 +89,8 @@ impl DeliveryLease {
         }
     }
 
-    fn elapsed(&self, at: Instant) -> Elapsed {
-        at.saturating_duration_since(self.shared.base)
+    fn elapsed(&self, at: Moment) -> Elapsed {
+        at.since(self.shared.base)
     }
 
     /// Whether something that is in hand now may be written to sockets, or a send that came in may be stored.
@@ -110,7 +109,7 @@ impl DeliveryLease {
     }
 
     /// Waits until what arrived at `arrived` and could not be written then may be.
-    pub async fn released(&self, arrived: Instant) {
+    pub async fn released(&self, arrived: Moment) {
         let arrived = nanos(self.elapsed(arrived));
         loop {
             // Made before looking: a change after the look then still wakes it.
@@ -126,7 +125,7 @@ impl DeliveryLease {
         let Some(machine) = &self.shared.machine else { return };
         {
             let mut machine = machine.lock();
-            how(&mut machine, self.elapsed(Instant::now()));
+            how(&mut machine, self.elapsed(Moment::now()));
             let Term { until, since } = machine.term();
             // Who sees the new end sees the new beginning too.
             self.shared.since.store(nanos(since), Ordering::Release);
@@ -136,7 +135,7 @@ impl DeliveryLease {
     }
 
     /// A reading that began then has returned, and everything in it was acted on.
-    pub fn renewed(&self, begun: Instant, position: Position, holders: &[(BootId, Position)]) {
+    pub fn renewed(&self, begun: Moment, position: Position, holders: &[(BootId, Position)]) {
         let holders: Vec<BootId> = holders.iter().map(|(node, _)| *node).collect();
         let begun = self.elapsed(begun);
         self.shared.read.fetch_max(nanos(begun), Ordering::Relaxed);
@@ -161,7 +160,7 @@ impl DeliveryLease {
 
     /// A round trip over the channel layer that began then has returned: what others told before it is here, and what
     /// this node told before it is with them.
-    pub fn linked(&self, begun: Instant) {
+    pub fn linked(&self, begun: Moment) {
         let begun = self.elapsed(begun);
         self.change(|machine, now| machine.linked(begun, now));
     }
@@ -177,7 +176,7 @@ impl DeliveryLease {
         let Some(machine) = &self.shared.machine else {
             return true;
         };
-        !self.shared.among_others || machine.lock().introduced(self.elapsed(Instant::now()))
+        !self.shared.among_others || machine.lock().introduced(self.elapsed(Moment::now()))
     }
 
     /// To be called for each status frame that arrives.
@@ -200,7 +199,7 @@ impl DeliveryLease {
         let Some(machine) = &self.shared.machine else {
             return Vec::new();
         };
-        machine.lock().heard(self.elapsed(Instant::now()))
+        machine.lock().heard(self.elapsed(Moment::now()))
     }
 }
 
@@ -209,6 +208,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::limits;
+    use crate::model::moment::testing::suspend;
 
     fn at(offset: u64) -> Position {
         Position { incarnation: 1, offset }
@@ -220,15 +221,15 @@ mod tests {
         lease.failed();
         lease.bar(at(1));
         assert!(lease.may_write());
-        lease.released(Instant::now()).await;
+        lease.released(Moment::now()).await;
     }
 
     #[tokio::test]
     async fn what_was_held_goes_out_after_a_reading_that_began_later() {
         let lease = DeliveryLease::of(BootId::random());
         assert!(!lease.may_write());
-        let before = Instant::now();
-        let arrived = before + Duration::from_nanos(1);
+        let before = Moment::now();
+        let arrived = before.plus(Duration::from_nanos(1));
         lease.renewed(before, at(1), &[]);
         assert!(lease.may_write());
         let released = {
@@ -243,7 +244,26 @@ mod tests {
         released.await.unwrap();
         lease.bar(at(1));
         assert!(!lease.may_write());
-        lease.renewed(Instant::now(), at(1), &[]);
+        lease.renewed(Moment::now(), at(1), &[]);
         assert!(lease.may_write());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_machine_that_slept_knows_that_its_reading_is_old() {
+        let lease = DeliveryLease::of(BootId::random());
+        let begun = Moment::now();
+        lease.renewed(begun, at(1), &[]);
+        suspend(limits::DELIVERY_LEASE - Duration::from_millis(1));
+        assert!(lease.may_write());
+        suspend(Duration::from_millis(1));
+        assert!(!lease.may_write() && lease.lag() == limits::DELIVERY_LEASE);
+        // What is held now needs a reading that began after the sleep.
+        let arrived = Moment::now();
+        lease.renewed(begun.plus(Duration::from_millis(1)), at(1), &[]);
+        let early = tokio::time::timeout(Duration::from_secs(60), lease.released(arrived)).await;
+        assert!(early.is_err());
+        lease.renewed(Moment::now(), at(1), &[]);
+        assert!(lease.may_write());
+        lease.released(arrived).await;
     }
 }

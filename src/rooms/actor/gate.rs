@@ -7,13 +7,11 @@
 
 use std::collections::VecDeque;
 
-use tokio::time::Instant;
-
 use super::store_steps::Step;
 use super::{Actor, Command, Join};
 use crate::fanout::Outlet;
 use crate::limits;
-use crate::model::{ConnectionId, EventId};
+use crate::model::{ConnectionId, EventId, Moment};
 use crate::rooms::cluster::{Passing, Post};
 
 /// Something that makes the room write to sockets.
@@ -27,9 +25,9 @@ pub(super) enum Incoming {
 #[derive(Default)]
 pub(super) struct Gated {
     /// What other nodes said: two at most.
-    posts: VecDeque<(Instant, Post)>,
+    posts: VecDeque<(Moment, Post)>,
     /// The rest, which is bounded by what was under way and by the connections of the room.
-    rest: VecDeque<(Instant, Incoming)>,
+    rest: VecDeque<(Moment, Incoming)>,
 }
 
 impl Gated {
@@ -38,7 +36,7 @@ impl Gated {
     }
 
     /// Since when the first has waited.
-    pub(super) fn since(&self) -> Option<Instant> {
+    pub(super) fn since(&self) -> Option<Moment> {
         let fronts = self.posts.front().map(|(since, _)| *since);
         fronts
             .into_iter()
@@ -51,7 +49,7 @@ impl Gated {
         self.posts.iter().filter_map(|(_, post)| post.oldest).min()
     }
 
-    fn push(&mut self, open: bool, now: Instant, incoming: Incoming) {
+    fn push(&mut self, open: bool, now: Moment, incoming: Incoming) {
         // What came while the node might write only waits for its turn.
         let since = self.since().filter(|_| open).unwrap_or(now);
         match incoming {
@@ -60,7 +58,7 @@ impl Gated {
         }
     }
 
-    fn push_post(&mut self, since: Instant, mut post: Post) {
+    fn push_post(&mut self, since: Moment, mut post: Post) {
         // The first stays as it is: if it grew with a later `since`, it might never go.
         let kept = self.posts.front().map_or(0, |(_, first)| first.told.len());
         if self.posts.len() < 2 {
@@ -126,7 +124,7 @@ impl Actor {
                 self.hub.notices_dropped();
             }
         }
-        self.gated.push(open, Instant::now(), incoming);
+        self.gated.push(open, Moment::now(), incoming);
     }
 
     /// Does the first of what waited.

@@ -16,7 +16,7 @@ use super::{Actor, Changing, Command, Join, JoinError, Send, Write};
 use crate::control_log::lease::DeliveryLease;
 use crate::fanout::{Link, Outlet};
 use crate::limits;
-use crate::model::{ConnectionId, Room, UserId};
+use crate::model::{ConnectionId, Moment, Room, UserId};
 use crate::rooms::cluster::{Mailbox, Post};
 use crate::rooms::hub::Hub;
 use crate::rooms::state::{Plan, Progress};
@@ -131,7 +131,7 @@ async fn arrived(mailbox: Option<&Mailbox>) -> Post {
 }
 
 /// Waits until what came then and could not be written may be; where nothing waits, for ever.
-pub(super) async fn released(lease: Option<&DeliveryLease>, since: Option<Instant>) {
+pub(super) async fn released(lease: Option<&DeliveryLease>, since: Option<Moment>) {
     match (lease, since) {
         (Some(lease), Some(since)) => lease.released(since).await,
         (None, Some(_)) => {}

@@ -14,7 +14,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::Instant;
 
 pub use attendance::Attendance;
 pub use mailbox::{Mailbox, Passing, Post, least};
@@ -28,7 +27,7 @@ use crate::channel_layer::{ChannelLayer, Class};
 use crate::control_log::Position;
 use crate::control_log::lease::{self, DeliveryLease};
 use crate::limits;
-use crate::model::{BootId, EventId, RoomId, SharedClock, Timestamp, WallClock};
+use crate::model::{BootId, EventId, Moment, RoomId, SharedClock, Timestamp, WallClock};
 
 /// What the node's task counts.
 #[derive(Debug, Default)]
@@ -90,7 +89,7 @@ pub struct Cluster {
     ids: Option<Arc<SharedClock>>,
     lease: DeliveryLease,
     reaches_store: Box<dyn Fn() -> bool + Send + Sync>,
-    began: Instant,
+    began: Moment,
     doubt: Mutex<Doubt<Option<Told>>>,
     attendance: Attendance,
     outgoing: mpsc::Sender<Outgoing>,
@@ -151,7 +150,7 @@ impl Cluster {
             ids,
             lease,
             reaches_store,
-            began: Instant::now(),
+            began: Moment::now(),
             doubt: Mutex::new(Doubt::new(boot, now)),
             outgoing,
             waiting: Mutex::new(Some(waiting)),
@@ -211,8 +210,8 @@ impl Cluster {
         }
     }
 
-    pub(super) fn elapsed_at(&self, at: Instant) -> Duration {
-        at.saturating_duration_since(self.began)
+    pub(super) fn elapsed_at(&self, at: Moment) -> Duration {
+        at.since(self.began)
     }
 
     /// The machine of doubt and repair. Lock it before the hub's map of rooms, never while that is locked.

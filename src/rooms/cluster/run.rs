@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
 use tokio::time::MissedTickBehavior;
 
 use super::{Cluster, Outgoing, Passing};
 use crate::channel_layer::{Error, Incoming};
 use crate::limits;
-use crate::model::RoomId;
+use crate::model::{Moment, RoomId};
 use crate::rooms::doubt::{Arrived, Input, StatusFrame};
 use crate::rooms::envelope::{self, Durable, Envelope};
 use crate::rooms::hub::Hub;
@@ -167,7 +166,7 @@ async fn prove_link(cluster: &Cluster) {
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         every.tick().await;
-        let begun = Instant::now();
+        let begun = Moment::now();
         match cluster.layer.ping().await {
             Ok(()) => cluster.lease.linked(begun),
             Err(Error::Closed) => return,

@@ -5,12 +5,11 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
 
 use super::Hub;
 use crate::channel_layer::{self, Class};
 use crate::fanout::{Link, Outlet, Registry};
-use crate::model::{Author, BootId, ConnectionId, RoomId, Timestamp, UserId};
+use crate::model::{Author, BootId, ConnectionId, Moment, RoomId, Timestamp, UserId};
 use crate::rooms::actor::Command;
 use crate::rooms::cluster::Passing;
 use crate::rooms::doubt::{Action, Input};
@@ -32,7 +31,7 @@ impl Hub {
 
     /// A reading of the control log that began then has returned: which processes hold a lease. It is what tells a node
     /// that is silent from one that is gone. `time` is what its server's clock showed.
-    pub fn leases(&self, began: Instant, holders: Vec<BootId>, time: Option<Timestamp>) {
+    pub fn leases(&self, began: Moment, holders: Vec<BootId>, time: Option<Timestamp>) {
         if let Some(cluster) = &self.cluster {
             let began = cluster.elapsed_at(began);
             self.doubt(Input::Leases { began, holders, time });
@@ -196,7 +195,7 @@ impl Hub {
         let (lease, registry) = (cluster.lease().clone(), Arc::clone(&self.registry));
         let dropped = Arc::clone(&self.notices_dropped);
         tokio::spawn(async move {
-            lease.released(Instant::now()).await;
+            lease.released(Moment::now()).await;
             dropped.store(false, Ordering::Release);
             tell_to_look_again(&registry);
         });

@@ -12,7 +12,6 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 use futures_util::future::join_all;
 use scylla::serialize::row::SerializeRow;
@@ -26,7 +25,7 @@ use super::session::after_a_write;
 use super::stamp;
 use crate::limits;
 use crate::model::id::attempt_hash;
-use crate::model::{EventId, Message, NewMessage, Nonce, RoomId, Timestamp, UserId};
+use crate::model::{EventId, Message, Moment, NewMessage, Nonce, RoomId, Timestamp, UserId};
 use crate::store::{Appended, Error, MessageStore as _, Result};
 
 /// How often a late event is tried before the outcome is unknown.
@@ -35,7 +34,7 @@ const LATE_TRIES: u32 = 4;
 /// When something was given its id, by both clocks: a paused machine shows in the one, a set-back clock in the other.
 #[derive(Clone, Copy)]
 pub(super) struct Begun {
-    monotonic: Instant,
+    moment: Moment,
     wall: Timestamp,
 }
 
@@ -59,14 +58,14 @@ struct Earlier {
 impl ScyllaStore {
     pub(super) fn begin(&self) -> Begun {
         Begun {
-            monotonic: Instant::now(),
+            moment: Moment::now(),
             wall: self.clock.now(),
         }
     }
 
     /// Whether it has been so long that readers may have looked past this place.
     pub(super) fn is_late(&self, begun: Begun) -> bool {
-        begun.monotonic.elapsed().max(self.clock.now().since(begun.wall)) > self.late_after
+        begun.moment.elapsed().max(self.clock.now().since(begun.wall)) > self.late_after
     }
 
     /// Stores messages; results in the order given.
@@ -344,7 +343,7 @@ impl ScyllaStore {
             );
             let written = self.cql.write(&self.cql.statements.event_insert, values).await;
             written.map_err(after_a_write)?;
-            if begun.monotonic.elapsed().max(self.clock.now().since(begun.wall)) <= limits::LATE_AFTER {
+            if begun.moment.elapsed().max(self.clock.now().since(begun.wall)) <= limits::LATE_AFTER {
                 return Ok(id);
             }
         }

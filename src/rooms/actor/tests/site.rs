@@ -20,7 +20,8 @@ use crate::control_log::lease::DeliveryLease;
 use crate::control_log::local::LocalControlLog;
 use crate::fanout::{Identity, Registry};
 use crate::model::{
-    Author, BootId, EventId, Message, Name, NewMessage, RoomId, RoomKind, SystemTime, Timestamp, User, WallClock,
+    Author, BootId, EventId, Message, Moment, Name, NewMessage, RoomId, RoomKind, SystemTime, Timestamp, User,
+    WallClock,
 };
 use crate::presence::local::LocalPresence;
 use crate::presence::{self, Presence, Present};
@@ -171,7 +172,7 @@ impl Site {
 
     /// A reading that begins now returns: the node may write.
     pub(super) fn open(&self) {
-        self.lease.renewed(Instant::now(), POSITION, &[]);
+        self.lease.renewed(Moment::now(), POSITION, &[]);
         assert!(self.lease.may_write());
     }
 

@@ -335,7 +335,7 @@ async fn a_node_that_may_have_missed_a_revocation_asks_the_store() {
         };
         lease.renewed(begun, position, &[(node, position)]);
     };
-    reading(tokio::time::Instant::now());
+    reading(crate::model::Moment::now());
     elsewhere
         .permitted(Action::Read, &RoomKey::Id(room.id), member.id)
         .await
