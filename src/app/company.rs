@@ -13,6 +13,7 @@ use crate::presence::local::LocalPresence;
 use crate::presence::redis::{Gone, RedisPresence, Timing};
 use crate::redis_link::RedisLink;
 use crate::throttle::Throttle;
+use crate::throttle::beside::Beside;
 use crate::throttle::local::LocalThrottles;
 use crate::throttle::redis::RedisThrottles;
 
@@ -65,7 +66,7 @@ impl OpenPresence {
 pub fn throttles(config: &Config, redis: Option<&RedisLink>) -> Arc<dyn Throttle> {
     match redis {
         _ if !config.limits => Arc::new(crate::throttle::Off),
-        Some(link) => Arc::new(RedisThrottles::new(link.clone())),
+        Some(link) => Arc::new(Beside::new(RedisThrottles::new(link.clone()), LocalThrottles::new())),
         None => Arc::new(LocalThrottles::new()),
     }
 }

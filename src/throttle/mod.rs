@@ -21,6 +21,7 @@
 //!
 //! Sends are too many for a shared map: each connection owns a [`SendBucket`].
 
+pub mod beside;
 #[cfg(test)]
 pub mod conformance;
 pub mod local;

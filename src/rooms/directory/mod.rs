@@ -223,7 +223,8 @@ impl Directory {
     }
 
     /// The same where being refused for want of a count would cost people more than not being counted: what is counted
-    /// takes nothing away from anybody, and has bounds of its own.
+    /// takes nothing away from anybody, and has bounds of its own. Among nodes each counts for itself then
+    /// (`throttle::beside`).
     async fn count_if_possible(&self, kind: Kind, what: &'static str, user: UserId) -> Result<()> {
         match self.count(kind, what, user).await {
             Err(Error::Unavailable(cause)) => {
