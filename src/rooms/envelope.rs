@@ -8,8 +8,8 @@
 //! Nodes of two versions run side by side during a rolling change. A later version may add kinds and may append fields
 //! to a header: a kind below 128 is durable and begins with the fields of [`Durable`] up to `id`, so its number is
 //! counted even where the kind is not understood; others are passed over. The version byte changes only when a known kind
-//! changes its fields. Then too a durable kind begins with these, so that its number is known at once: what it tells is
-//! read from the store.
+//! changes its fields. Then too a durable kind begins with these, so that a receiving node knows at once which event it
+//! lacks, and reads it from the store.
 
 mod fields;
 
@@ -52,6 +52,10 @@ pub enum Envelope {
         boot: BootId,
         /// Its number for this room.
         number: u64,
+        /// When it published the number before this one in the room, by its clock; 0 where there was none.
+        previous: Timestamp,
+        /// The event's id.
+        id: EventId,
     },
 }
 
@@ -247,12 +251,20 @@ fn newer(version: u8, kind: u8, mut header: &[u8]) -> Result<Envelope, InvalidEn
     if kind >= kind::PASSING {
         return Ok(Envelope::Unknown(kind));
     }
-    let boot = BootId::from_bytes(take_16(&mut header).map_err(|_| InvalidEnvelope::Version(version))?);
-    let number = take_u64(&mut header).map_err(|_| InvalidEnvelope::Version(version))?;
+    let hidden = |_| InvalidEnvelope::Version(version);
+    let boot = BootId::from_bytes(take_16(&mut header).map_err(hidden)?);
+    let number = take_u64(&mut header).map_err(hidden)?;
     if matches!(number, 0 | u64::MAX) {
         return Err(InvalidEnvelope::Field("publish number"));
     }
-    Ok(Envelope::Newer { boot, number })
+    let previous = Timestamp::from_millis(take_u64(&mut header).map_err(hidden)?);
+    let id = take_event_id(&mut header).map_err(hidden)?;
+    Ok(Envelope::Newer {
+        boot,
+        number,
+        previous,
+        id,
+    })
 }
 
 fn frames_of(payload: &Bytes, at: usize) -> Result<(Bytes, Bytes), InvalidEnvelope> {

@@ -10,7 +10,7 @@ use super::{Cluster, Outgoing, Passing};
 use crate::channel_layer::{Error, Incoming};
 use crate::limits;
 use crate::model::{Moment, RoomId};
-use crate::rooms::doubt::{Arrived, Input, StatusFrame};
+use crate::rooms::doubt::{Arrived, Input, Numbered, StatusFrame};
 use crate::rooms::envelope::{self, Durable, Envelope};
 use crate::rooms::hub::Hub;
 use crate::rooms::state::Told;
@@ -86,9 +86,23 @@ fn arrived(hub: &Arc<Hub>, cluster: &Cluster, room: RoomId, payload: &Bytes) {
     match Envelope::decode(&Bytes::copy_from_slice(payload)) {
         Ok(Envelope::Durable(durable)) => event(hub, cluster, room, durable),
         Ok(Envelope::Passing(passing)) => pass(hub, cluster, room, passing),
-        Ok(Envelope::Newer { boot, number }) => {
+        Ok(Envelope::Newer {
+            boot,
+            number,
+            previous,
+            id,
+        }) => {
             cluster.counts().unreadable.add(1);
-            hub.doubt(Input::Numbered { room, boot, number });
+            if let Some(ids) = &cluster.ids {
+                ids.observe(id);
+            }
+            hub.doubt(Input::Numbered(Numbered {
+                room,
+                boot,
+                number,
+                previous,
+                id,
+            }));
         }
         Ok(Envelope::Unknown(kind)) => tracing::trace!(kind, "a kind of a newer build was passed over"),
         Err(error) => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::publisher::{LastFrame, Line, Publisher};
 use super::room::Room;
-use super::{Action, Arrived, Cause, Doubt, Hole, Mechanisms, Now, StatusFrame};
+use super::{Action, Arrived, Cause, Doubt, Hole, Mechanisms, Now, Numbered, StatusFrame};
 use crate::limits;
 use crate::model::{BootId, EventId, RoomId, Timestamp};
 
@@ -119,11 +119,20 @@ impl<E> Doubt<E> {
         }
     }
 
-    /// An event can't be read: it is a hole from now on, so that the store is read for it.
-    pub(super) fn number_arrived(&mut self, room: RoomId, boot: BootId, number: u64, now: Now) {
+    /// An event can't be read: unless it was told already, it is a hole from now on, so that the store is read for it. A
+    /// hole has a little patience, so what many such events lack is read together.
+    pub(super) fn number_arrived(&mut self, numbered: Numbered, now: Now, actions: &mut Vec<Action<E>>) {
+        let Numbered {
+            room: room_id,
+            boot,
+            number,
+            previous,
+            id,
+        } = numbered;
+        let mechanisms = self.mechanisms;
         let many = self.publishers.len() >= limits::PUBLISHERS_MAX && !self.publishers.contains_key(&boot);
         let mark = self.last_reading();
-        let Some(active) = self.rooms.get_mut(&room).filter(|_| boot != self.own.boot()) else {
+        let Some(active) = self.rooms.get_mut(&room_id).filter(|_| boot != self.own.boot()) else {
             return;
         };
         active.active = now.elapsed;
@@ -136,10 +145,19 @@ impl<E> Doubt<E> {
             .publishers
             .entry(boot)
             .or_insert_with(|| Publisher::new(now.elapsed, mark));
-        let line = publisher.lines.entry(room).or_insert_with(|| Line::new(number, false));
-        line.told(number);
+        let clocks = &self.clocks;
+        let covered = || previous.plus(limits::CLOCK_DIFFERENCE_MAX) < clocks.cluster(active.covered());
+        let line = publisher
+            .lines
+            .entry(room_id)
+            .or_insert_with(|| Line::new(number, covered()));
+        let known = active.seen.contains(id);
+        let held = active.held();
+        line.pass(number, known && !held, |ready| {
+            deliver(active, ready, mechanisms, actions);
+        });
         let hole = line.has_hole();
-        self.note_hole(boot, room, hole, now);
+        self.note_hole(boot, room_id, hole, now);
     }
 
     pub(super) fn event_arrived(&mut self, arrived: Arrived<E>, now: Now, actions: &mut Vec<Action<E>>) {

@@ -78,6 +78,21 @@ pub struct Arrived<E> {
     pub event: E,
 }
 
+/// A durable event that has to be read from the store: what can be read of its envelope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Numbered {
+    /// Its room.
+    pub room: RoomId,
+    /// Who published it.
+    pub boot: BootId,
+    /// Its number.
+    pub number: u64,
+    /// When the number before it was given; 0 where there was none.
+    pub previous: Timestamp,
+    /// Its position.
+    pub id: EventId,
+}
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Input<E> {
@@ -85,15 +100,8 @@ pub enum Input<E> {
     Frame(StatusFrame),
     /// A durable event arrived.
     Event(Arrived<E>),
-    /// A durable event arrived that can't be read, but for its number: a newer build published it.
-    Numbered {
-        /// Its room.
-        room: RoomId,
-        /// Who published it.
-        boot: BootId,
-        /// Its number.
-        number: u64,
-    },
+    /// A durable event arrived of which only this can be read: a newer build published it.
+    Numbered(Numbered),
     /// A room has its first local member. Events for it arrive from before this on (`join` of the layer has returned),
     /// and whatever is told of its history is read after this.
     Activated(RoomId),
@@ -294,7 +302,7 @@ impl<E> Doubt<E> {
         match input {
             Input::Frame(frame) => self.frame_arrived(&frame, now),
             Input::Event(arrived) => self.event_arrived(arrived, now, actions),
-            Input::Numbered { room, boot, number } => self.number_arrived(room, boot, number, now),
+            Input::Numbered(numbered) => self.number_arrived(numbered, now, actions),
             Input::Activated(room) => self.activated(room, now),
             Input::Deactivated(room) => self.deactivated(room),
             Input::Lost => self.lost(now),

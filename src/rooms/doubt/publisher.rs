@@ -158,6 +158,16 @@ impl<E> Line<E> {
         true
     }
 
+    /// An event that can't be read has this number. It leaves a hole, unless it is `known` and comes next; `ready` gets
+    /// what waited for it.
+    pub(super) fn pass(&mut self, number: u64, known: bool, ready: impl FnMut(Arrived<E>)) {
+        self.told = self.told.max(number);
+        if known && self.next == Some(number) {
+            self.next = Some(number.saturating_add(1));
+            self.unpark(ready);
+        }
+    }
+
     /// A repair of the room begins: what is known of now, it will read.
     pub(super) const fn begin_repair(&mut self) {
         self.repairing = Some(self.told);

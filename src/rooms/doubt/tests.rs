@@ -1,6 +1,7 @@
 //! The machine of doubt, step by step.
 
 mod halves;
+mod newer;
 mod replies;
 
 use super::*;

@@ -123,14 +123,25 @@ fn a_newer_build_is_counted_or_passed_over() {
     longer.extend_from_slice(b"new");
     longer.extend_from_slice(&whole[FIXED + length..]);
     assert_eq!(Envelope::decode(&longer.into()).as_ref(), Ok(&samples()[0]));
-    // Another layout: its number is known, nothing else.
+    // Another layout: who published which event under which number is known, nothing else.
     let mut other = whole.to_vec();
     other[0] = VERSION + 1;
     let newer = Envelope::Newer {
         boot: known.boot,
         number: known.number,
+        previous: known.previous,
+        id: known.id,
     };
     assert_eq!(Envelope::decode(&other.clone().into()), Ok(newer));
+    for hidden in [8, 24, 40, 47] {
+        let mut short = other[..2].to_vec();
+        short.extend_from_slice(&u16::try_from(hidden).unwrap().to_be_bytes());
+        short.extend_from_slice(&other[FIXED..FIXED + hidden]);
+        assert_eq!(
+            Envelope::decode(&short.into()),
+            Err(InvalidEnvelope::Version(VERSION + 1))
+        );
+    }
     other[1] = 200;
     assert_eq!(Envelope::decode(&other.clone().into()), Ok(Envelope::Unknown(200)));
     other[0] = VERSION - 1;
