@@ -133,6 +133,9 @@ pub const CQL_OPEN: Duration = Duration::from_secs(8);
 pub const CQL_OPEN_ATTEMPTS: u32 = 2;
 /// After so long without an answer a statement that can be applied twice is given to a second CQL server as well.
 pub const CQL_SECOND_SERVER_AFTER: Duration = Duration::from_millis(500);
+/// Statements that may be given to a second CQL server beyond those that others earn by being answered in time; beyond
+/// them a slow statement is given to one alone.
+pub const CQL_SECOND_SERVERS_MAX: u32 = 100;
 /// Connections to each CQL server; a server with shards gets at least one for each of them.
 pub const CQL_CONNECTIONS_PER_NODE: NonZeroUsize = NonZeroUsize::new(4).expect("four");
 /// Bytes of messages, with 128 for each besides its text, that are written as one batch at most. Cassandra warns of batches

@@ -8,17 +8,17 @@ use scylla::client::execution_profile::ExecutionProfile;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
 use scylla::policies::load_balancing::DefaultPolicy;
-use scylla::policies::speculative_execution::SimpleSpeculativeExecutionPolicy;
 use scylla::policies::timestamp_generator::MonotonicTimestampGenerator;
 use scylla::statement::{Consistency, SerialConsistency};
 
 use super::options::ScyllaOptions;
+use super::second::Second;
 use super::session::Doubting;
 use crate::limits;
 use crate::store::{Error, Result};
 
-/// Connects to the cluster, without a keyspace.
-pub(super) async fn connect(options: &ScyllaOptions) -> Result<Session> {
+/// Connects to the cluster, without a keyspace. `second` decides which statements a second server may get.
+pub(super) async fn connect(options: &ScyllaOptions, second: Second) -> Result<Session> {
     let mut balancing = DefaultPolicy::builder().token_aware(true);
     if let Some(datacenter) = &options.datacenter {
         balancing = balancing.prefer_datacenter(datacenter.clone());
@@ -29,10 +29,7 @@ pub(super) async fn connect(options: &ScyllaOptions) -> Result<Session> {
         .request_timeout(Some(limits::CQL_TIMEOUT))
         .load_balancing_policy(balancing.build())
         .retry_policy(Arc::new(Doubting))
-        .speculative_execution_policy(Some(Arc::new(SimpleSpeculativeExecutionPolicy {
-            max_retry_count: 1,
-            retry_interval: limits::CQL_SECOND_SERVER_AFTER,
-        })))
+        .speculative_execution_policy(Some(Arc::new(second)))
         .build();
     let mut builder = SessionBuilder::new()
         .known_nodes(&options.nodes)

@@ -11,6 +11,7 @@ use scylla::statement::Statement;
 use uuid::Uuid;
 
 use super::options::ScyllaOptions;
+use super::second::Second;
 use super::{connect, session};
 
 /// One numbered file of `cql/`.
@@ -175,7 +176,7 @@ const OWN: &str = "the schema's own tables";
 /// # Errors
 /// [`OpenError`] says what is wrong and what to do.
 pub async fn migrate(options: &ScyllaOptions) -> Result<Migrated, OpenError> {
-    let session = connect::connect(options).await?;
+    let session = connect::connect(options, Second::new()).await?;
     make_keyspace(&session, options).await?;
     enter(&session, &options.keyspace).await?;
     for table in [

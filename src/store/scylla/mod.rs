@@ -21,6 +21,7 @@ mod options;
 mod reading;
 mod rooms;
 mod rows;
+mod second;
 mod session;
 mod stamp;
 mod statements;
@@ -45,6 +46,7 @@ use super::{Error, Result, Store, Totals};
 use crate::limits;
 use crate::model::{BootId, SharedClock};
 use index::Indexes;
+use second::Second;
 use session::Cql;
 use statements::Statements;
 
@@ -96,12 +98,13 @@ impl ScyllaStore {
         clock: Arc<SharedClock>,
         tuning: Tuning,
     ) -> Result<Arc<Self>, OpenError> {
-        let session = connect::connect(options).await?;
+        let second = Second::new();
+        let session = connect::connect(options, second.clone()).await?;
         migrate::enter(&session, &options.keyspace).await?;
         migrate::check(&session, &options.keyspace).await?;
         let statements = Statements::prepare(&session).await?;
         let store = Arc::new_cyclic(|me| Self {
-            cql: Cql::new(session, statements),
+            cql: Cql::new(session, statements, second),
             clock,
             indexes: Indexes::default(),
             totals: totals::Added::default(),

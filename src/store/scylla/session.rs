@@ -23,8 +23,8 @@ use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
 use scylla::value::{CqlValue, Row};
 
+use super::second::Second;
 use super::statements::Statements;
-use crate::limits;
 use crate::store::{Error, Result};
 use crate::telemetry::traces::{self, Span};
 
@@ -100,6 +100,7 @@ impl Prepared {
 /// The session, with the statements prepared on it.
 pub(super) struct Cql {
     session: Session,
+    second: Second,
     pub(super) statements: Statements,
     pub(super) counters: Counters,
     closed: AtomicBool,
@@ -117,9 +118,10 @@ impl Drop for UnderWay<'_> {
 }
 
 impl Cql {
-    pub(super) fn new(session: Session, statements: Statements) -> Self {
+    pub(super) fn new(session: Session, statements: Statements, second: Second) -> Self {
         Self {
             session,
+            second,
             statements,
             counters: Counters::default(),
             closed: AtomicBool::new(false),
@@ -197,10 +199,8 @@ impl Cql {
         let mut found = Vec::new();
         let mut from = PagingState::start();
         loop {
-            let page = self
-                .session
-                .execute_single_page(&prepared.statement, &values, from)
-                .await;
+            let page = self.session.execute_single_page(&prepared.statement, &values, from);
+            let (page, _) = self.second.watch(page).await;
             let (result, next) = page.map_err(|error| read_error(&error))?;
             let rows = result
                 .into_rows_result()
@@ -259,8 +259,7 @@ impl Cql {
         let since = Instant::now();
         let span = traces::child(prepared.name);
         let run = async {
-            let result = request.await;
-            let two = since.elapsed() >= limits::CQL_SECOND_SERVER_AFTER;
+            let (result, two) = self.second.watch(request).await;
             result.map_err(|error| write_error(&error, two || IN_DOUBT.with(Cell::get)))
         };
         let result = IN_DOUBT.scope(Cell::new(false), run).await;
@@ -365,6 +364,7 @@ pub(super) fn after_a_write(error: Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits;
     use scylla::errors::WriteType;
     use scylla::statement::Consistency;
 
