@@ -12,10 +12,10 @@ pub fn check(history: &History, rules: &Rules, found: &mut Vec<Violation>) {
     let mut tell = |rule, what| found.push(Violation { rule, what });
     check_markers(history, &mut tell);
     check_presence(history, &mut tell);
-    let failed = failures(history, rules);
-    if failed.len() > rules.failures_max {
+    let (failed, of) = failures(history, rules);
+    if failed.len() * 100 > of * rules.failures_percent {
         let what = format!(
-            "{} requests failed far from any fault, among them {:?}",
+            "{} of {of} requests failed far from any fault, among them {:?}",
             failed.len(),
             failed.first()
         );
@@ -80,19 +80,26 @@ fn check_presence(history: &History, tell: &mut impl FnMut(&'static str, String)
     }
 }
 
-/// The requests that had no acknowledgement at once although no fault was near.
-fn failures(history: &History, rules: &Rules) -> Vec<Op> {
+/// The requests that had no acknowledgement at once although no fault was near, and how many were answered there.
+pub fn failures(history: &History, rules: &Rules) -> (Vec<Op>, usize) {
     let spans = fault_spans(history, rules.grace);
     let mut asked: HashMap<Op, u64> = HashMap::new();
-    let mut failed = Vec::new();
+    let (mut failed, mut of) = (Vec::new(), 0);
     for entry in &history.entries {
         match &entry.event {
             Event::Invoked { op, .. } => {
                 asked.insert(*op, entry.at);
             }
-            Event::Refused { op } | Event::Unknown { op } if !near(&spans, asked[op], entry.at) => failed.push(*op),
+            Event::Acknowledged { op, .. } | Event::Refused { op } | Event::Unknown { op }
+                if !near(&spans, asked[op], entry.at) =>
+            {
+                of += 1;
+                if !matches!(entry.event, Event::Acknowledged { .. }) {
+                    failed.push(*op);
+                }
+            }
             _ => {}
         }
     }
-    failed
+    (failed, of)
 }

@@ -5,7 +5,7 @@
 //! speaks of it finds it. Ids of one send that is stored twice have the same attempt hash; they count as one message.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-mod ends;
+pub mod ends;
 pub mod history;
 mod sends;
 mod silence;
@@ -22,8 +22,8 @@ pub struct Rules {
     pub replay_max: usize,
     /// How long after a fault's end its consequences may still be seen, in milliseconds.
     pub grace: u64,
-    /// Requests that may fail although no fault was near.
-    pub failures_max: usize,
+    /// Of a hundred requests with no fault near, so many may fail.
+    pub failures_percent: usize,
 }
 
 impl Default for Rules {
@@ -32,7 +32,7 @@ impl Default for Rules {
             page: 50,
             replay_max: 1_000,
             grace: 15_000,
-            failures_max: 0,
+            failures_percent: 0,
         }
     }
 }

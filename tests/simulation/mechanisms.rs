@@ -2,15 +2,18 @@
 //! upholds; with it none does. What would make up for it is switched off on both sides, where there is such a thing.
 
 use crate::ground::Switches;
-use crate::judged;
+use crate::judge::history::Event;
+use crate::judge::{Violation, check};
 use crate::weather::Fault;
-use crate::world::Plan;
+use crate::world::{Plan, run};
+use crate::{judged, rules};
 
 /// Seeds that are looked at until so many have broken a rule.
 const SEEDS: u64 = 32;
 const ENOUGH: usize = 2;
 
 const EVERYTHING: &str = "who is connected has seen everything";
+const CAUSES: &str = "a reply is not shown before its cause";
 const ONCE: &str = "shown once";
 const SILENCE: &str = "silence after a revocation";
 
@@ -32,14 +35,22 @@ fn plan(seed: u64, faults: &[Fault]) -> Plan {
 }
 
 fn is_shown(rule: &str, plan: impl Fn(u64) -> Plan, off: impl Fn(&mut Switches)) {
+    is_shown_by(|plan| judged(plan).1, rule, plan, off);
+}
+
+fn is_shown_by(
+    judge: impl Fn(&Plan) -> Vec<Violation>,
+    rule: &str,
+    plan: impl Fn(u64) -> Plan,
+    off: impl Fn(&mut Switches),
+) {
     let mut broken = Vec::new();
     for seed in 1..=SEEDS {
         let mut plan = plan(seed);
-        let (_, with) = judged(&plan);
+        let with = judge(&plan);
         assert!(with.is_empty(), "seed {seed}, nothing switched off: {:?}", with.first());
         off(&mut plan.switches);
-        let (_, without) = judged(&plan);
-        if without.iter().any(|one| one.rule == rule) {
+        if judge(&plan).iter().any(|one| one.rule == rule) {
             broken.push(seed);
         }
         if broken.len() == ENOUGH {
@@ -48,6 +59,15 @@ fn is_shown(rule: &str, plan: impl Fn(u64) -> Plan, off: impl Fn(&mut Switches))
         }
     }
     panic!("switched off, only seeds {broken:?} of {SEEDS} break `{rule}`");
+}
+
+/// Judges a run as if nothing had been wrong: what may be near a fault may not be here.
+fn judged_strictly(plan: &Plan) -> Vec<Violation> {
+    let mut history = run(plan).history;
+    history
+        .entries
+        .retain(|entry| !matches!(entry.event, Event::Fault { .. }));
+    check(&history, &rules())
 }
 
 #[test]
@@ -77,6 +97,21 @@ fn repair_at_reconnect() {
         plan
     };
     is_shown(EVERYTHING, alone, |switches| switches.mechanisms.reconnect = false);
+}
+
+#[test]
+fn causes_of_replies() {
+    let causes = |plan: &Plan| {
+        let mut found = judged_strictly(plan);
+        found.retain(|one| one.rule == CAUSES);
+        found
+    };
+    is_shown_by(
+        causes,
+        CAUSES,
+        |seed| plan(seed, &[Fault::Loss, Fault::Delay]),
+        |switches| switches.mechanisms.causes = false,
+    );
 }
 
 /// The same, where nothing is noticed by what a reply answers: that is found missing too, and read.
@@ -199,4 +234,20 @@ fn the_delivery_lease() {
         },
         |switches| switches.lease = false,
     );
+}
+
+/// Not a mechanism: that the judge sees what a node does that takes nothing although nothing is wrong.
+#[test]
+fn a_node_that_refuses_everything_is_found() {
+    // Its clock is what it refuses for; where that was not written down it has no reason.
+    for seed in 1..=3 {
+        let found = judged_strictly(&Plan {
+            lasts: Some(30_000..=30_000),
+            ..plan(seed, &[Fault::ClockOff])
+        });
+        assert!(
+            found.iter().any(|one| one.rule == "errors only near faults"),
+            "seed {seed}"
+        );
+    }
 }
