@@ -22,7 +22,7 @@
 //! same, or not.
 
 mod arrivals;
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 pub mod local;
 pub mod nats;

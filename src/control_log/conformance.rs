@@ -264,6 +264,7 @@ pub async fn holders(world: &dyn World) -> Result<()> {
     Ok(())
 }
 
+#[cfg(test)]
 mod broken {
     use super::super::Reading;
     use super::super::local::LocalControlLog;

@@ -23,7 +23,7 @@
 //! - *detached*: a node that detached is not waited for.
 //! - *holders*: a reading names every attached node, with the position that it read from last.
 
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 pub mod lease;
 pub mod local;

@@ -24,7 +24,7 @@
 //! The store checks no permission: its callers have.
 
 pub mod archive;
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 pub mod scylla;
 pub mod sqlite;

@@ -147,6 +147,12 @@ impl Data {
         self.rows.get(&(room, id))?.message(id)
     }
 
+    /// The message with this id, whatever room it is in.
+    pub fn find(&self, id: EventId) -> Option<Message> {
+        let mut rows = self.rows.iter().filter(|((_, of), _)| *of == id);
+        rows.find_map(|(_, row)| row.message(id))
+    }
+
     /// The messages between two ids, ascending. Of two that come from two attempts at one send, only one is there.
     pub fn messages(&self, room: RoomId, above: EventId, below: EventId) -> Vec<Message> {
         let mut found: Vec<Message> = Vec::new();

@@ -3,6 +3,8 @@
 //!
 //! `NATTER_TEST_SEED` runs one seed; `NATTER_TEST_SEEDS` so many.
 
+#[cfg(feature = "testing")]
+mod conformance;
 mod data;
 mod ground;
 #[path = "../judge/mod.rs"]

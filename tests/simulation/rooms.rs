@@ -22,8 +22,24 @@ const NOBODY: &str = "nobody asks for this in a simulation";
 
 #[async_trait]
 impl RoomStore for SimStore {
-    async fn create_room(&self, _room: NewRoom) -> Result<Room> {
-        unreachable!("{NOBODY}")
+    async fn create_room(&self, room: NewRoom) -> Result<Room> {
+        let id = RoomId::from_bytes(self.ground.bytes());
+        let made = Room {
+            id,
+            name: Some(room.name),
+            title: room.title,
+            kind: room.kind,
+            pair: None,
+            created_at: room.at,
+            archived: false,
+            deleted: false,
+        };
+        self.look(|accounts| {
+            accounts.members.insert((id, room.owner), Role::Owner);
+            accounts.rooms.insert(id, made.clone());
+        })
+        .await?;
+        Ok(made)
     }
     async fn open_direct(&self, _a: UserId, _b: UserId, _at: Timestamp) -> Result<(Room, bool)> {
         unreachable!("{NOBODY}")
@@ -107,8 +123,9 @@ impl RoomStore for SimStore {
 
 #[async_trait]
 impl AccountStore for SimStore {
-    async fn create_user(&self, _user: NewUser, _invite: Option<&str>) -> Result<User> {
-        unreachable!("{NOBODY}")
+    async fn create_user(&self, user: NewUser, _invite: Option<&str>) -> Result<User> {
+        let bytes = self.ground.bytes();
+        self.look(|accounts| accounts.user(bytes, &user.name.to_string())).await
     }
     async fn create_users(&self, _users: Vec<NewUser>) -> Result<Vec<User>> {
         unreachable!("{NOBODY}")

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use super::{ChannelLayer, Class, Error, Incoming};
 use crate::model::RoomId;
 
+#[cfg(test)]
 mod broken;
 
 /// How often something is tried before it counts as never happening.

@@ -5,11 +5,13 @@
 //! for each clause that breaks this one alone, which proves the check.
 
 mod accounts;
+#[cfg(test)]
 mod broken;
 mod messages;
 mod reading;
 mod refusals;
 mod rooms;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
