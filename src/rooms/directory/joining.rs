@@ -138,6 +138,8 @@ impl Directory {
         self.admitted(room, user, Role::Member).await;
         // A ban or a deletion may have come between the look and the write: what holds is what is stored now.
         match self.standing(room.id, user).await? {
+            // Another node may have let them in long ago without this one having heard of it: then their marker stands.
+            Standing::Member(role) if !self.seams.live.is_alone() => Ok((role, self.marker(room.id, user).await?)),
             Standing::Member(role) => Ok((role, newest)),
             Standing::Banned => Err(Error::Banned),
             Standing::Outsider => Err(Error::NotFound("room")),

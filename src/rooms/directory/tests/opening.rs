@@ -34,6 +34,26 @@ async fn the_first_owns_the_room_and_the_next_joins_it() {
 }
 
 #[tokio::test]
+async fn whom_another_node_let_in_is_told_their_own_marker() {
+    let world = World::new();
+    world.among_others();
+    let (ann, bob) = (world.user("ann").await, world.user("bob").await);
+    let made = world.directory.open_or_join(ann.id, "Lobby").await.unwrap();
+    assert_eq!(world.standing(&made.room, &bob).await, Standing::Outsider);
+    let first = world.say(&made.room, &ann, "hi").await;
+    // Another node lets bob in, and this one has not heard of it yet.
+    let at = first.at();
+    let (room, store) = (made.room.id, &world.store);
+    store
+        .put_member(room, bob.id, Role::Member, at, Some(first.id))
+        .await
+        .unwrap();
+    world.say(&made.room, &ann, "again").await;
+    let joined = world.directory.open_or_join(bob.id, "lobby").await.unwrap();
+    assert_eq!((joined.role, joined.read), (Role::Member, Some(first.id)));
+}
+
+#[tokio::test]
 async fn of_many_at_once_one_makes_the_room() {
     let world = World::new();
     let mut people = Vec::new();

@@ -30,6 +30,7 @@ use crate::wire::outbound::Notice;
 pub(crate) struct Recorder {
     store: Arc<dyn Store>,
     notices: Mutex<Vec<(UserId, Notice)>>,
+    among_others: AtomicBool,
 }
 
 #[async_trait]
@@ -41,6 +42,10 @@ impl Live for Recorder {
     async fn newest_message(&self, room: &Arc<Room>) -> store::Result<Option<EventId>> {
         let page = self.store.page(room.id, store::Range::Latest, 1).await?;
         Ok(page.messages.last().map(|message| message.id))
+    }
+
+    fn is_alone(&self) -> bool {
+        !self.among_others.load(Ordering::SeqCst)
     }
 
     fn inbox(&self, user: UserId, notice: &Notice) {
@@ -122,6 +127,7 @@ impl World {
         let live = Arc::new(Recorder {
             store: store.clone(),
             notices: Mutex::default(),
+            among_others: AtomicBool::new(false),
         });
         let directory = Arc::new(Directory::new(Seams {
             store: store.clone(),
@@ -142,6 +148,11 @@ impl World {
             live,
             _folder: folder,
         }
+    }
+
+    /// From now on other nodes may write to the store too.
+    pub(crate) fn among_others(&self) {
+        self.live.among_others.store(true, Ordering::SeqCst);
     }
 
     pub(crate) async fn user(&self, name: &str) -> User {
