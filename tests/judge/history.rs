@@ -1,6 +1,7 @@
 //! What happened, in the order in which the recorder saw it. It can be written as JSON lines, one entry each, so that a
 //! failed run can be read afterwards.
 
+use std::collections::{HashMap, hash_map};
 use std::fmt::Write as _;
 
 use natter::model::EventId;
@@ -227,4 +228,24 @@ impl History {
             text
         })
     }
+}
+
+/// A page shows one row of each attempt; of those that lie on different pages a client hides the later one, as it does
+/// with what it is told live. Deleted if either is.
+pub fn once_each(rows: Vec<Row>) -> Vec<Row> {
+    let mut kept: Vec<Row> = Vec::with_capacity(rows.len());
+    let mut attempts: HashMap<u64, usize> = HashMap::new();
+    for row in rows {
+        match attempts.entry(row.id.attempt_hash()) {
+            hash_map::Entry::Occupied(first) if kept[*first.get()].token == row.token || row.deleted => {
+                kept[*first.get()].deleted |= row.deleted;
+            }
+            hash_map::Entry::Occupied(_) => kept.push(row),
+            hash_map::Entry::Vacant(first) => {
+                first.insert(kept.len());
+                kept.push(row);
+            }
+        }
+    }
+    kept
 }

@@ -1,6 +1,5 @@
 //! People who talk in one room while something fails, and the verdict on what they were told.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -13,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::common::{User, within};
 use crate::ground::{Ground, Phase, Standing};
-use crate::judge::history::{Client, Connection, Event, Row};
+use crate::judge::history::{Client, Connection, Event, Row, once_each};
 use crate::judge::{Rules, assert_good};
 use crate::parting::Parting;
 use crate::person::Person;
@@ -318,26 +317,6 @@ impl Crowd {
         };
         once_each(messages.iter().map(row).collect())
     }
-}
-
-/// A page shows one row of each attempt; of those that lie on different pages a client hides the later one, as it does
-/// with what it is told live. Deleted if either is.
-fn once_each(rows: Vec<Row>) -> Vec<Row> {
-    let mut kept: Vec<Row> = Vec::with_capacity(rows.len());
-    let mut attempts: HashMap<u64, usize> = HashMap::new();
-    for row in rows {
-        match attempts.entry(row.id.attempt_hash()) {
-            Entry::Occupied(first) if kept[*first.get()].token == row.token || row.deleted => {
-                kept[*first.get()].deleted |= row.deleted;
-            }
-            Entry::Occupied(_) => kept.push(row),
-            Entry::Vacant(first) => {
-                first.insert(kept.len());
-                kept.push(row);
-            }
-        }
-    }
-    kept
 }
 
 fn addresses(cluster: &Cluster) -> Vec<SocketAddr> {

@@ -33,7 +33,7 @@ use world::{Outcome, Plan, run};
 
 /// Of a hundred requests far from any fault, so many may fail: who is on their way to another node, or asks a room that
 /// is being repaired.
-const FAILURES_PERCENT: usize = 25;
+const FAILURES_PERCENT: usize = 10;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))

@@ -8,7 +8,7 @@ use natter::model::{Name, Role, Room, RoomId, RoomKind, Timestamp, User};
 use natter::presence::local::LocalPresence;
 
 use crate::ground::{EPOCH, Ground, Switches};
-use crate::judge::history::{Event, History, Row};
+use crate::judge::history::{Event, History, Row, once_each};
 use crate::node::Node;
 use crate::person::{Around, Person};
 use crate::weather::Fault;
@@ -225,7 +225,7 @@ impl World {
                 self.ground.record(Event::History {
                     node: index.to_string(),
                     room: room.label(),
-                    rows: node.history(room).into_iter().map(row).collect(),
+                    rows: once_each(node.history(room).into_iter().map(row).collect()),
                 });
             }
             self.repaired += node.repaired();
