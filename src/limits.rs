@@ -141,6 +141,9 @@ pub const CQL_CONNECTIONS_PER_NODE: NonZeroUsize = NonZeroUsize::new(4).expect("
 /// Bytes of messages, with 128 for each besides its text, that are written as one batch at most. Cassandra warns of batches
 /// of more than 5 KiB (cassandra.yaml, `batch_size_warn_threshold`).
 pub const CQL_BATCH_BYTES: usize = 4 * 1024;
+/// How long what one author says at once may take to be written one after the other; the rest is refused, since the room
+/// waits for it.
+pub const APPEND_LINE: Duration = Duration::from_secs(2);
 /// Rows that a CQL server sends in one piece.
 pub const CQL_PAGE_ROWS: i32 = 1_000;
 /// Rooms whose buckets one process remembers; beyond it some are read again when they are needed.

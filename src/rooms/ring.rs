@@ -347,9 +347,10 @@ impl Ring {
     }
 
     /// Where events arrive in any order: the id at which the `count` newest messages begin, and the arrival number of the
-    /// first of them. `None` if not all of them are here.
+    /// first of them. `None` if not all of them are here, unless `fewer` will
+    /// do: a held room leaves out what it has not told, so that no read brings more.
     #[must_use]
-    pub fn latest_page(&self, count: usize) -> Option<(EventId, u64)> {
+    pub fn latest_page(&self, count: usize, fewer: bool) -> Option<(EventId, u64)> {
         let floor = self.messages_floor?;
         let in_place = |entry: &&Entry| entry.is_message && (self.whole || entry.message > floor);
         let mut ids: Vec<EventId> = self
@@ -358,7 +359,7 @@ impl Ring {
             .filter(in_place)
             .map(|entry| entry.message)
             .collect();
-        if ids.len() < count && !self.whole {
+        if ids.len() < count && !self.whole && !fewer {
             return None;
         }
         if count == 0 || ids.is_empty() {

@@ -19,8 +19,8 @@ struct Known {
     times: u8,
     /// When the last time was: after so many reads of the store had been put into the ring.
     merge: u32,
-    /// Its first arrival number.
-    first: u64,
+    /// Its first arrival number; `None`: it is known from the store alone, or its first number was forgotten.
+    first: Option<u64>,
     /// Its last one.
     last: u64,
 }
@@ -63,22 +63,29 @@ impl Seen {
     }
 
     /// Whether a reader was not told this id yet, but would be told it below the arrival number `until`. `None`: the
-    /// room was not told it, or that was forgotten.
+    /// room was not told it, or nobody knows any more when.
     #[must_use]
     pub fn is_between(&self, id: EventId, reached: Reached, until: u64) -> Option<bool> {
         let known = self.ids.get(&id)?;
         let arrival = match known {
             known if known.merge <= reached.merges => known.last,
-            known if known.times <= 2 => known.first,
             // Which number held for this reader is not known any more: better twice than never.
-            _ => return Some(true),
+            known if known.times > 2 => return Some(true),
+            known => known.first?,
         };
         Some(reached.next <= arrival && arrival < until)
     }
 
     /// Notes at which arrival number the ring holds an id, after so many reads of the store were put into it.
     pub fn place(&mut self, id: EventId, is_message: bool, arrival: u64, merge: u32) {
-        if self.insert(id, is_message, arrival) {
+        let known = Known {
+            is_message,
+            times: 1,
+            merge,
+            first: None,
+            last: arrival,
+        };
+        if self.add(id, known) {
             return;
         }
         if let Some(known) = self.ids.get_mut(&id).filter(|known| known.last != arrival) {
@@ -89,16 +96,34 @@ impl Seen {
 
     /// Notes an id; false if it was known, which then stays as it was.
     pub fn insert(&mut self, id: EventId, is_message: bool, arrival: u64) -> bool {
-        let std::collections::btree_map::Entry::Vacant(vacant) = self.ids.entry(id) else {
-            return false;
-        };
-        vacant.insert(Known {
+        let known = Known {
             is_message,
             times: 1,
             merge: 0,
-            first: arrival,
+            first: Some(arrival),
             last: arrival,
-        });
+        };
+        self.add(id, known)
+    }
+
+    /// Notes an id that was read from the store, before the given number of reads was put into the ring, and is not in
+    /// the ring: it lies before everything there.
+    pub fn insert_old(&mut self, id: EventId, is_message: bool, merge: u32) {
+        let known = Known {
+            is_message,
+            times: 1,
+            merge,
+            first: None,
+            last: 0,
+        };
+        self.add(id, known);
+    }
+
+    fn add(&mut self, id: EventId, known: Known) -> bool {
+        let std::collections::btree_map::Entry::Vacant(vacant) = self.ids.entry(id) else {
+            return false;
+        };
+        vacant.insert(known);
         while self.ids.len() > limits::SEEN_IDS_MAX {
             if let Some((lowest, _)) = self.ids.pop_first() {
                 self.from = self.from.max(Some(lowest));
@@ -193,6 +218,13 @@ mod tests {
         assert_eq!(between(&seen, 11, 0), Some(false));
         assert_eq!(between(&seen, 11, 1), Some(true));
         assert_eq!(between(&seen, 16, 1), Some(false));
+        // One that was forgotten and read again had some other number when this reader fell behind.
+        let back = |seen: &Seen, merges| seen.is_between(id(6), Reached { next: 11, merges }, 20);
+        seen.place(id(6), true, 15, 1);
+        assert_eq!((back(&seen, 0), back(&seen, 1)), (None, Some(true)));
+        seen.insert_old(id(7), true, 1);
+        let old = |next, merges| seen.is_between(id(7), Reached { next, merges }, 20);
+        assert_eq!((old(11, 0), old(11, 1), old(0, 1)), (None, Some(false), Some(true)));
         // And again: the number between is forgotten.
         seen.place(id(5), true, 12, 2);
         assert_eq!(between(&seen, 16, 1), Some(true));

@@ -170,7 +170,7 @@ impl<L: Outlet> RoomState<L> {
     #[must_use]
     pub fn knows_newest(&self) -> bool {
         if self.is_shared() {
-            self.ring.latest_page(1).is_some()
+            self.ring.latest_page(1, false).is_some()
         } else {
             self.ring.has_latest(1)
         }
@@ -270,7 +270,7 @@ impl<L: Outlet> RoomState<L> {
         self.ring.extend_back(entries, after, read);
         self.note_ring();
         if let Some(shared) = &mut self.shared {
-            shared.history(events, after);
+            shared.history(events, after, self.ring.merges());
         }
     }
 
@@ -281,7 +281,7 @@ impl<L: Outlet> RoomState<L> {
         let page = |reset| {
             let count = if reset { limits::JOIN_MESSAGES } else { from.latest };
             if self.is_shared() {
-                let page = self.ring.latest_page(count);
+                let page = self.ring.latest_page(count, hopeless);
                 return page.map_or(Plan::NeedsLatest, |(begin, arrival)| Plan::From {
                     arrival,
                     page: true,

@@ -42,13 +42,13 @@ impl Shared {
 
     /// Notes what was read from the store: all events above `after`. What of it the ring does not hold lies before
     /// everything that it does.
-    pub(super) fn history(&mut self, events: &[Event], after: EventId) {
+    pub(super) fn history(&mut self, events: &[Event], after: EventId, merges: u32) {
         self.seen.complete_from(after);
         for event in events {
-            self.seen
-                .insert(event.id, matches!(event.kind, EventKind::Message(_)), 0);
+            let is_message = matches!(event.kind, EventKind::Message(_));
+            self.seen.insert_old(event.id, is_message, merges);
             if let EventKind::Late(message) = &event.kind {
-                self.seen.insert(message.id, true, 0);
+                self.seen.insert_old(message.id, true, merges);
             }
         }
     }

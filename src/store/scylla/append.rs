@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use futures_util::future::join_all;
 use scylla::serialize::row::SerializeRow;
@@ -127,10 +128,12 @@ impl ScyllaStore {
     async fn append_line(self: &Arc<Self>, line: Vec<(usize, Attempt)>) -> Vec<(usize, Result<Appended>)> {
         let mut results = Vec::with_capacity(line.len());
         let mut failed = false;
+        let begun = Instant::now();
         let mut line = line.into_iter().peekable();
         while let Some((at, first)) = line.next() {
+            failed |= begun.elapsed() > limits::APPEND_LINE;
             if failed {
-                let detail = "the message before it could not be stored, so this was not tried";
+                let detail = "the messages before it took too long or could not be stored, so this was not tried";
                 results.push((at, Err(Error::Refused(detail.into()))));
                 continue;
             }
@@ -151,7 +154,7 @@ impl ScyllaStore {
             } else {
                 self.append_together(together).await
             };
-            failed = stored
+            failed |= stored
                 .iter()
                 .any(|one| matches!(one, Err(Error::Refused(_) | Error::UnknownOutcome(_))));
             let look = places
@@ -182,7 +185,12 @@ impl ScyllaStore {
         if let Err(error) = self.insert(&attempts).await {
             return attempts.iter().map(|_| Err(error.clone())).collect();
         }
-        join_all(attempts.into_iter().map(|attempt| self.appended(attempt))).await
+        let mut results = Vec::with_capacity(attempts.len());
+        // One after the other, since late events have an order too.
+        for attempt in attempts {
+            results.push(self.appended(attempt).await);
+        }
+        results
     }
 
     /// What is still to be done for a message that is stored.
