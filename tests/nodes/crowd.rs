@@ -150,8 +150,20 @@ impl Crowd {
         })
     }
 
-    /// The node that most people talk to now.
-    pub fn busiest(&self) -> usize {
+    /// The node that most people talk to now, or will once somebody is back.
+    pub async fn busiest(&self) -> usize {
+        within("somebody who talks", async {
+            loop {
+                if let Some(node) = self.busiest_now() {
+                    return node;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await
+    }
+
+    fn busiest_now(&self) -> Option<usize> {
         let nodes: HashMap<Connection, usize> = self.ground.recorder.look(|history| {
             let mut open = HashMap::new();
             let mut live = HashMap::new();
@@ -172,7 +184,7 @@ impl Crowd {
             live
         });
         let count = |node: &usize| nodes.values().filter(|one| *one == node).count();
-        nodes.values().copied().max_by_key(count).expect("somebody is there")
+        nodes.values().copied().max_by_key(count)
     }
 
     /// Lets people only be kicked from now on, and waits until nobody is being logged out.

@@ -71,7 +71,7 @@ async fn a_node_is_killed_between_writing_and_publishing() {
     survived("unpublished", async |cluster, crowd| {
         let mut random = random();
         for kind in [Kind::KilledUnpublished, Kind::KilledUnknowing, Kind::KilledUnpublished] {
-            let node = crowd.busiest();
+            let node = crowd.busiest().await;
             let repaired = repaired(cluster, Some(node)).await;
             let fault = Fault { kind, node };
             fault.begin(cluster, crowd).await;
@@ -158,7 +158,7 @@ async fn redis_fails_over_to_a_replica_that_lacks_the_last_revocations() {
         seconds(1).await;
         behind.hold();
         // One node hears nothing of what follows, and the kick of somebody there is acknowledged all the same.
-        let node = crowd.busiest();
+        let node = crowd.busiest().await;
         let since = crowd.entries();
         cluster.nodes[node].redis.hold();
         cluster.nodes[node].nats.hold();
