@@ -63,7 +63,7 @@ impl ScyllaStore {
     }
 
     /// An id whose write timestamp no other change of the message has, and the bucket that the event goes to.
-    async fn claim(&self, change: &Change) -> Result<(EventId, u64)> {
+    pub(super) async fn claim(&self, change: &Change) -> Result<(EventId, u64)> {
         let (room, message) = (cql(change.room.as_bytes()), cql(change.message.as_bytes()));
         let index = self.index_for_writes(change.room).await?;
         for _ in 0..CLAIMS {
@@ -174,13 +174,14 @@ impl ScyllaStore {
         self.empty_edits(change.room, change.message, id).await
     }
 
-    /// Takes the text out of the message's edits. Reads hide it anyway; this removes it from the disks.
+    /// Takes the text out of the message's edits. Reads hide it anyway; this removes it from the disks. An edit that got
+    /// no further than its claim has no row, and must not get one by this: the newest event would be one that never was.
     async fn empty_edits(&self, room: RoomId, message: EventId, deletion: EventId) -> Result<()> {
         let key = (cql(room.as_bytes()), cql(message.as_bytes()));
         let edits: Vec<(Uuid, Option<i64>)> = self.cql.rows(&self.cql.statements.edits_of, key).await?;
         for (edit, bucket) in edits {
             let Some(bucket) = bucket else { continue };
-            let values = (stamp::micros(deletion) + 1, "", Vec::<u8>::new(), key.0, bucket, edit);
+            let values = (stamp::micros(deletion) + 1, key.0, bucket, edit);
             self.cql.write(&self.cql.statements.event_empty, values).await?;
         }
         Ok(())

@@ -112,7 +112,7 @@ statements! {
 
     event_insert: Write = "INSERT INTO room_events (room_id, bucket, id, kind, message_id, by_id, mentions, body)
         VALUES (?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?";
-    event_empty: Write = "UPDATE room_events USING TIMESTAMP ? SET body = ?, mentions = ?
+    event_empty: Write = "DELETE body, mentions FROM room_events USING TIMESTAMP ?
         WHERE room_id = ? AND bucket = ? AND id = ?";
     events_up: Read = "SELECT id, kind, message_id, mentions, body FROM room_events
         WHERE room_id = ? AND bucket = ? AND id > ? ORDER BY id ASC LIMIT ?";

@@ -102,6 +102,16 @@ async fn a_deletion_of_the_same_moment_as_an_edit_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_that_got_no_further_than_its_claim_is_no_event_after_the_deletion() {
+    let Some(node) = Node::plain().await else { return };
+    let (ahead, _) = two(&node).await;
+    let said = node.say("one").await;
+    ahead.store.claim(&edit(&said, "zz", 1)).await.unwrap();
+    let deleted = node.store.change(delete(&said)).await.unwrap();
+    assert_eq!(node.store.newest(said.room).await.unwrap(), Some(deleted.id));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_edits_with_one_stamp_would_be_mixed_cell_by_cell() {
     let Some(node) = Node::plain().await else { return };
     let said = node.say("one").await;
