@@ -33,6 +33,10 @@ impl ControlLog for CountedLog {
         Ok(position)
     }
 
+    async fn end(&self) -> Result<Position> {
+        self.log.end().await
+    }
+
     async fn read(&self, node: BootId, acted: Position) -> Result<Reading> {
         self.log.read(node, acted).await
     }

@@ -215,10 +215,6 @@ mod tests {
             self.0.lock().restore();
         }
 
-        fn capacity(&self) -> usize {
-            16
-        }
-
         fn quiet(&self) -> Duration {
             // What is published waits for the other nodes when `publish` returns.
             Duration::ZERO

@@ -30,7 +30,9 @@ pub trait World: Sync {
     async fn ends(&self, count: usize) -> Ends;
 
     /// How many entries it keeps.
-    fn capacity(&self) -> usize;
+    fn capacity(&self) -> usize {
+        16
+    }
 
     /// What has not happened after this long will not happen by itself; less than `limits::LEASE_RENEWAL`.
     fn quiet(&self) -> Duration;
@@ -46,6 +48,7 @@ pub async fn failures(world: &dyn World) -> Vec<(&'static str, String)> {
         ("every", every(world).await),
         ("behind", behind(world).await),
         ("emptied", emptied(world).await),
+        ("end", end(world).await),
         ("wakes", wakes(world).await),
         ("reported", reported(world).await),
         ("detached", detached(world).await),
@@ -184,6 +187,24 @@ pub async fn emptied(world: &dyn World) -> Result<()> {
     Ok(())
 }
 
+/// *end*: `end` answers a position that everything lies at or before that was appended until then, in the incarnation of
+/// that moment.
+pub async fn end(world: &dyn World) -> Result<()> {
+    let world = Attached::new(world, 2).await?;
+    let end = world.log(1).end().await?;
+    ensure!(end == world.start, "nothing was appended, and {end} is the end");
+    let position = world.log(0).append(some_entry(1)).await?;
+    let end = world.log(1).end().await?;
+    ensure!(end == position, "{position} was appended, and {end} is the end");
+    (world.lose)().await;
+    let end = world.log(1).end().await?;
+    ensure!(
+        end.incarnation != position.incarnation,
+        "everything was lost, and {end} is the end"
+    );
+    Ok(())
+}
+
 /// *wakes*: `changed` returns as soon as there is an entry, and waits while there is none.
 pub async fn wakes(world: &dyn World) -> Result<()> {
     let (quiet, patience) = (world, world.patience());
@@ -285,6 +306,8 @@ mod broken {
         HidesTheHole,
         /// A reader of what was lost goes on as if nothing had been there.
         HidesTheLoss,
+        /// The end leaves out the newest entry.
+        EndsEarly,
         /// `changed` returns without an entry.
         WakesForNothing,
         /// Who waits is not woken by an append.
@@ -323,10 +346,6 @@ mod broken {
             }
         }
 
-        fn capacity(&self) -> usize {
-            16
-        }
-
         fn quiet(&self) -> Duration {
             Duration::ZERO
         }
@@ -355,6 +374,14 @@ mod broken {
                 position.offset = 1;
             }
             Ok(position)
+        }
+
+        async fn end(&self) -> super::super::Result<Position> {
+            let mut end = self.inner.end().await?;
+            if self.fault == Fault::EndsEarly {
+                end.offset = end.offset.saturating_sub(1);
+            }
+            Ok(end)
         }
 
         async fn read(&self, node: BootId, acted: Position) -> super::super::Result<Reading> {
@@ -406,6 +433,7 @@ mod broken {
             (Fault::Turns, "every"),
             (Fault::HidesTheHole, "behind"),
             (Fault::HidesTheLoss, "emptied"),
+            (Fault::EndsEarly, "end"),
             (Fault::WakesForNothing, "wakes"),
             (Fault::Sleeps, "wakes"),
             (Fault::Hurries, "reported"),

@@ -146,6 +146,10 @@ impl ControlLog for LocalControlLog {
         Ok(position)
     }
 
+    async fn end(&self) -> Result<Position> {
+        Ok(self.shared.log.lock().tail())
+    }
+
     async fn read(&self, node: BootId, acted: Position) -> Result<Reading> {
         let reading = {
             let mut log = self.shared.log.lock();
@@ -203,10 +207,6 @@ mod tests {
                     Box::pin(async move { log.lose_everything() })
                 }),
             }
-        }
-
-        fn capacity(&self) -> usize {
-            16
         }
 
         fn quiet(&self) -> Duration {

@@ -16,6 +16,8 @@
 //! - *every*: a node that reads from a position gets every entry after it, in order, none twice.
 //! - *behind*: a node whose position is no longer kept is told `Behind`, never given a hole.
 //! - *emptied*: so is one whose position is of another incarnation.
+//! - *end*: `end` answers a position that everything lies at or before that was appended until then, in the incarnation
+//!   of that moment.
 //! - *wakes*: `changed` returns as soon as there is an entry, and waits while there is none, for at most
 //!   [`limits::LEASE_RENEWAL`].
 //! - *reported*: `wait_reported` returns Ok only after every attached node has read from the position or a later one of
@@ -209,6 +211,9 @@ pub trait ControlLog: Send + Sync {
     /// Puts an entry at the end; answers its position.
     async fn append(&self, entry: Entry) -> Result<Position>;
 
+    /// The newest position. It is looked up after the call has begun.
+    async fn end(&self) -> Result<Position>;
+
     /// One reading: renews the node's lease, notes that it has acted on everything up to `acted`, and answers what came
     /// after that, without waiting for more.
     async fn read(&self, node: BootId, acted: Position) -> Result<Reading>;
@@ -231,7 +236,22 @@ pub trait ControlLog: Send + Sync {
 /// [`Error::Unavailable`] if the log can't be reached, before or while it waits: answer 503, the caller repeats the
 /// revocation. The lease of a node that has not read the entry may hold as long as nobody reaches the log.
 pub async fn revoke(log: &dyn ControlLog, entry: Entry) -> Result<Position> {
-    let position = log.append(entry).await?;
+    confirmed(log, log.append(entry).await?).await
+}
+
+/// Waits until every node has acted on what the log holds now, as [`revoke`] waits for its entry; nothing is appended.
+/// Answers the newest position.
+///
+/// It is for what no store knows (any more): where the log was lost with it, every node has checked its connections by
+/// then.
+///
+/// # Errors
+/// As [`revoke`].
+pub async fn confirm(log: &dyn ControlLog) -> Result<Position> {
+    confirmed(log, log.end().await?).await
+}
+
+async fn confirmed(log: &dyn ControlLog, position: Position) -> Result<Position> {
     match log.wait_reported(position, limits::REVOCATION_WAIT).await {
         Ok(()) => {}
         Err(Error::Unconfirmed) => {
@@ -266,6 +286,10 @@ mod tests {
             Ok(SOMEWHERE)
         }
 
+        async fn end(&self) -> Result<Position> {
+            Ok(SOMEWHERE)
+        }
+
         async fn read(&self, _node: BootId, _acted: Position) -> Result<Reading> {
             std::future::pending().await
         }
@@ -285,7 +309,9 @@ mod tests {
         assert_eq!(revoke(&Answers(Ok(())), entry.clone()).await, Ok(SOMEWHERE));
         let answer = revoke(&Answers(Err(Error::Unconfirmed)), entry.clone()).await;
         assert_eq!(answer, Ok(SOMEWHERE));
-        assert_eq!(revoke(&Answers(Err(gone.clone())), entry).await, Err(gone));
+        assert_eq!(revoke(&Answers(Err(gone.clone())), entry).await, Err(gone.clone()));
+        assert_eq!(confirm(&Answers(Ok(()))).await, Ok(SOMEWHERE));
+        assert_eq!(confirm(&Answers(Err(gone.clone()))).await, Err(gone));
     }
 
     #[test]

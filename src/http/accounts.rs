@@ -328,15 +328,14 @@ async fn who_am_i(me: LoggedIn) -> Json<Me> {
 async fn log_out(State(http): State<Arc<Http>>, session: Session) -> Result<StatusCode> {
     if let Some(id) = session.id() {
         let handle = SessionHandle::of(id);
-        if let Some(info) = http.sessions.live(&handle).await? {
-            match http.directory.end_session(info.user, &handle).await {
-                // Ended on another way meanwhile: that is what was asked.
-                Ok(()) | Err(directory::Error::NotFound(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
-        } else {
-            // An earlier attempt may have ended it and not got further.
-            http.directory.settle_session(&handle).await?;
+        let ended = match http.sessions.live(&handle).await? {
+            Some(info) => http.directory.end_session(info.user, &handle).await,
+            None => Err(directory::Error::NotFound("session")),
+        };
+        match ended {
+            // An earlier attempt may have ended it and not got further, or the store may have lost it.
+            Err(directory::Error::NotFound(_)) => http.directory.settle_session(&handle).await?,
+            ended => ended?,
         }
         session.flush().await?;
     }

@@ -63,10 +63,6 @@ impl channel_layer::conformance::World for Layers {
         (0..count).for_each(|node| ground.net.lock().tell_lost(node));
     }
 
-    fn capacity(&self) -> usize {
-        16
-    }
-
     fn quiet(&self) -> Duration {
         Duration::from_millis(50)
     }
@@ -98,10 +94,6 @@ impl control_log::conformance::World for Logs {
             nodes,
             lose: Box::new(lose),
         }
-    }
-
-    fn capacity(&self) -> usize {
-        16
     }
 
     fn quiet(&self) -> Duration {

@@ -146,6 +146,10 @@ impl ControlLog for SimLog {
         .await
     }
 
+    async fn end(&self) -> Result<Position> {
+        self.asked(|log, _| log.tail()).await
+    }
+
     async fn read(&self, node: BootId, acted: Position) -> Result<Reading> {
         *self.own.lock() = Some(acted);
         let silent = !self.ground.switches.log;

@@ -74,10 +74,6 @@ impl World for BrokenWorld {
         self.1.lock().restore();
     }
 
-    fn capacity(&self) -> usize {
-        16
-    }
-
     fn quiet(&self) -> Duration {
         Duration::ZERO
     }

@@ -36,7 +36,9 @@ pub trait World: Sync {
     async fn restore(&self);
 
     /// How many payloads may wait for a node before something has to be dropped.
-    fn capacity(&self) -> usize;
+    fn capacity(&self) -> usize {
+        16
+    }
 
     /// After this long without an arrival, nothing that was published is still under way.
     fn quiet(&self) -> Duration;

@@ -122,6 +122,14 @@ impl ControlLog for RedisControlLog {
         self.scripts.append(&self.link, &entry, self.capacity).await
     }
 
+    async fn end(&self) -> Result<Position> {
+        self.is_there()?;
+        match &*self.poll.next(|| self.scripts.look(&self.link)).await {
+            Ok((look, _)) => Ok(look.end),
+            Err(error) => Err(error.clone()),
+        }
+    }
+
     async fn read(&self, node: BootId, acted: Position) -> Result<Reading> {
         // It would take a lease again.
         self.is_there()?;

@@ -81,7 +81,7 @@ return {incarnation, number(tail), leases(), found, number(now)}
 
 const LOOK: &str = script!(
     r"
-return {incarnation, number(age), leases()}
+return {incarnation, number(tail), number(age), leases()}
 "
 );
 
@@ -91,7 +91,8 @@ pub(super) type Leases = Vec<(BootId, Position)>;
 /// What the log is at a moment.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Look {
-    incarnation: u64,
+    /// The newest position.
+    pub end: Position,
     /// How long it has been this log.
     pub age: Duration,
 }
@@ -100,7 +101,7 @@ impl Look {
     /// Whether a node that has acted on `acted` needs not be waited for.
     pub(super) const fn has_acted(&self, acted: Position, position: Position) -> bool {
         // Who reads another incarnation has checked everything since that began, which was after the entry.
-        let checked = acted.incarnation == self.incarnation && self.incarnation != position.incarnation;
+        let checked = acted.incarnation == self.end.incarnation && self.end.incarnation != position.incarnation;
         acted.reaches(position) || checked
     }
 }
@@ -187,11 +188,12 @@ impl Scripts {
     }
 
     pub(super) async fn look(&self, link: &RedisLink) -> Result<(Look, Leases)> {
-        let (incarnation, age, leases): (String, String, Vec<String>) = self.run(link, &self.look, &[]).await?;
-        let incarnation = position(incarnation, String::from("0"))?.incarnation;
+        let (incarnation, tail, age, leases): (String, String, String, Vec<String>) =
+            self.run(link, &self.look, &[]).await?;
+        let end = position(incarnation, tail)?;
         // A clock that went back makes it look young for longer; that only delays an answer.
         let age = Duration::from_millis(age.parse().unwrap_or(0));
-        Ok((Look { incarnation, age }, held(&leases)?))
+        Ok((Look { end, age }, held(&leases)?))
     }
 
     /// Blocks at the server until there is an entry after the position or the time for a renewal has come.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::super::conformance::{self, Ends, World, some_entry};
-use super::super::revoke;
+use super::super::lease::Told;
+use super::super::{confirm, revoke};
 use super::*;
 use crate::model::{SystemTime, WallClock as _};
 use crate::redis_link::testing::{Server, answering, shared};
@@ -40,10 +41,6 @@ impl World for Redis {
             nodes,
             lose: Box::new(lose),
         }
-    }
-
-    fn capacity(&self) -> usize {
-        16
     }
 
     fn quiet(&self) -> Duration {
@@ -166,6 +163,18 @@ async fn a_node_that_has_left_takes_no_lease_again() {
     assert_eq!(stays.read(other, start).await.unwrap().holders, [(other, start)]);
 }
 
+/// What a node's frame of this number tells of it: it has acted on a position.
+const fn told(boot: BootId, number: u64, position: Position) -> Told {
+    Told {
+        boot,
+        number,
+        position: Some(position),
+        reaches_log: true,
+        goodbye: false,
+        echo: None,
+    }
+}
+
 #[tokio::test]
 async fn a_node_that_was_heard_is_waited_for_without_a_lease() {
     let Some(server) = Server::start(&[]) else { return };
@@ -177,20 +186,31 @@ async fn a_node_that_was_heard_is_waited_for_without_a_lease() {
     let start = log.attach(boot).await.unwrap();
     let position = log.append(some_entry(1)).await.unwrap();
     log.read(boot, position).await.unwrap();
-    let mut told = super::super::lease::Told {
-        boot: other,
-        number: 1,
-        position: Some(start),
-        reaches_log: true,
-        goodbye: false,
-        echo: None,
-    };
-    lease.frame_heard(told);
+    lease.frame_heard(told(other, 1, start));
     let patience = limits::DELIVERY_LEASE + Duration::from_millis(500);
     assert_eq!(log.wait_reported(position, patience).await, Err(Error::Unconfirmed));
-    (told.number, told.position) = (2, Some(position));
-    lease.frame_heard(told);
+    lease.frame_heard(told(other, 2, position));
     assert_eq!(log.wait_reported(position, limits::REVOCATION_WAIT).await, Ok(()));
+}
+
+#[tokio::test]
+async fn an_emptied_log_confirms_nothing_before_every_node_has_looked_again() {
+    let Some(server) = Server::start(&[]) else { return };
+    let link = server.link();
+    answering(&link).await;
+    let (boot, other) = (BootId::random(), BootId::random());
+    let lease = DeliveryLease::of(boot);
+    let log = RedisControlLog::new(link.clone(), lease.clone());
+    let start = log.attach(boot).await.unwrap();
+    link.repeatable::<()>(&redis::cmd("FLUSHALL")).await.unwrap();
+    let end = log.end().await.unwrap();
+    assert_ne!(end.incarnation, start.incarnation);
+    log.read(boot, end).await.unwrap();
+    lease.frame_heard(told(other, 1, start));
+    let patience = limits::DELIVERY_LEASE + Duration::from_millis(500);
+    assert_eq!(log.wait_reported(end, patience).await, Err(Error::Unconfirmed));
+    lease.frame_heard(told(other, 2, end));
+    assert_eq!(confirm(&log).await, Ok(end));
 }
 
 #[tokio::test]

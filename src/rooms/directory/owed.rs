@@ -5,7 +5,7 @@
 //! any more).
 
 use super::{Directory, Result};
-use crate::control_log::{Entry, StandingCut};
+use crate::control_log::{self, Entry, StandingCut};
 use crate::limits;
 use crate::sessions::SessionHandle;
 
@@ -64,7 +64,9 @@ impl Directory {
         }
     }
 
-    /// Finishes the end of a session that is gone from the store but was not announced here, if there is one.
+    /// Finishes the end of a session that is gone from the store: an end that was not announced here is announced, and
+    /// else every node has acted on what the control log holds. If the store was lost, that is when each has looked at
+    /// its connections again. Nothing is appended for what may never have been a session: strangers can ask.
     ///
     /// # Errors
     /// What the control log says.
@@ -73,7 +75,7 @@ impl Directory {
         let entry = self.owed.lock().iter().find(ends).cloned();
         match entry {
             Some(entry) => self.revoke(entry).await,
-            None => Ok(()),
+            None => Ok(control_log::confirm(&*self.seams.control_log).await.map(drop)?),
         }
     }
 }

@@ -250,6 +250,17 @@ async fn a_log_out_that_was_not_announced_is_finished_by_its_repetition() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_session_that_no_store_knows_is_not_answered_while_the_log_is_away() {
+    let world = World::new();
+    let unknown = crate::sessions::SessionHandle::of(tower_sessions::session::Id(8));
+    world.log.down.store(true, Ordering::SeqCst);
+    assert!(world.directory.settle_session(&unknown).await.is_err());
+    world.log.down.store(false, Ordering::SeqCst);
+    world.directory.settle_session(&unknown).await.unwrap();
+    assert_eq!(world.logged(), [], "strangers must not fill the log");
+}
+
+#[tokio::test]
 async fn what_every_node_must_act_on_is_counted_for_each_user() {
     let world = World::throttled();
     let (guesser, other) = (world.user("guesser").await, world.user("other").await);

@@ -75,6 +75,12 @@ impl ControlLog for Log {
         self.entries.lock().push(entry.clone());
         self.inner.append(entry).await
     }
+    async fn end(&self) -> control_log::Result<Position> {
+        if self.down.load(Ordering::SeqCst) {
+            return Err(control_log::Error::Unavailable("down".into()));
+        }
+        self.inner.end().await
+    }
     async fn read(&self, node: BootId, acted: Position) -> control_log::Result<Reading> {
         self.inner.read(node, acted).await
     }
