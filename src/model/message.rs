@@ -83,6 +83,24 @@ pub struct NewMessage {
     pub mentions: Vec<UserId>,
 }
 
+impl NewMessage {
+    /// The message as it is stored under this id.
+    #[must_use]
+    pub fn stored_as(self, id: EventId) -> Message {
+        Message {
+            room: self.room,
+            id,
+            author: self.author,
+            body: self.body,
+            reply_to: self.reply_to,
+            mentions: self.mentions,
+            edited_at: None,
+            deleted_at: None,
+            last_event: None,
+        }
+    }
+}
+
 /// A stored message in its present state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {

@@ -40,20 +40,6 @@ struct Attempt {
     begun: Instant,
 }
 
-fn fresh(id: EventId, new: NewMessage) -> Message {
-    Message {
-        room: new.room,
-        id,
-        author: new.author,
-        body: new.body,
-        reply_to: new.reply_to,
-        mentions: new.mentions,
-        edited_at: None,
-        deleted_at: None,
-        last_event: None,
-    }
-}
-
 /// Something of it was written before, so nobody may call it refused.
 fn after_a_write(error: Error) -> Error {
     match error {
@@ -146,7 +132,7 @@ impl SimStore {
             None
         };
         Ok(Appended {
-            message: fresh(id, new),
+            message: new.stored_as(id),
             fresh: true,
             late,
         })
@@ -157,7 +143,7 @@ impl SimStore {
         let room = new.room;
         self.write(Write::Message(new.clone(), earlier)).await?;
         let stored = self.message(room, earlier).await.map_err(after_a_write)?;
-        let message = stored.unwrap_or_else(|| fresh(earlier, new));
+        let message = stored.unwrap_or_else(|| new.stored_as(earlier));
         let age = self.clock.now().since(earlier.timestamp());
         let late = if self.ground.switches.late && age > limits::LATE_AFTER {
             Some(self.announce_late(room, earlier).await?)

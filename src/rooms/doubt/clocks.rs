@@ -2,12 +2,12 @@
 //!
 //! Whether a clock is right is told by their median. Where an even number is split in halves that can't both be right,
 //! the clock of the control log's server says which half is; while that is out of reach the time in the middle counts, so
-//! that both halves are wrong. So it does where that clock agrees with the minority of an odd number against a majority by one, of which one may have
-//! been wrong only when it was last heard. The time itself, from which floors and marks are made, is that of the
-//! clock furthest behind: one that is set wrong then makes repairs read more than they need, never less. It counts for one
-//! span behind the median at most: what was told in the last minute is known when a room is first read, so no more than
-//! that may be read again and pass for news. Both are kept against elapsed time, so neither a step of our wall clock nor
-//! a pause moves them.
+//! that both halves are wrong. So it does where that clock agrees with the minority of an odd number against a majority by
+//! one, of which one may have been wrong only when it was last heard. The time itself, from which floors and marks are
+//! made, is that of the clock furthest behind: one that is set wrong then makes repairs read more than they need, never
+//! less. It counts for one span behind the median at most: what was told in the last minute is known when a room is first
+//! read, so no more than that may be read again and pass for news. Both are kept against elapsed time, so neither a step
+//! of our wall clock nor a pause moves them.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;

@@ -26,7 +26,7 @@ use super::session::after_a_write;
 use super::stamp;
 use crate::limits;
 use crate::model::id::attempt_hash;
-use crate::model::{EventId, Message, Moment, NewMessage, Nonce, RoomId, Timestamp, UserId};
+use crate::model::{EventId, Moment, NewMessage, Nonce, RoomId, Timestamp, UserId};
 use crate::store::{Appended, Error, MessageStore as _, Result};
 
 /// How often a late event is tried before the outcome is unknown.
@@ -100,27 +100,21 @@ impl ScyllaStore {
             })
         });
         let attempts: Vec<Result<Attempt>> = attempts.collect();
-        let mut results: Vec<Option<Result<Appended>>> = Vec::with_capacity(attempts.len());
+        let mut results = Vec::with_capacity(attempts.len());
         let mut lines: HashMap<(RoomId, UserId), Vec<(usize, Attempt)>> = HashMap::new();
         for (at, attempt) in attempts.into_iter().enumerate() {
-            results.push(None);
             match attempt {
                 Ok(attempt) => {
                     let line = (attempt.new.room, attempt.new.author.id);
                     lines.entry(line).or_default().push((at, attempt));
                 }
-                Err(error) => results[at] = Some(Err(error)),
+                Err(error) => results.push((at, Err(error))),
             }
         }
-        for (at, result) in join_all(lines.into_values().map(|line| self.append_line(line)))
-            .await
-            .into_iter()
-            .flatten()
-        {
-            results[at] = Some(result);
-        }
-        let none = || Err(Error::Damaged("a message was lost on its way to the store".into()));
-        results.into_iter().map(|result| result.unwrap_or_else(none)).collect()
+        let stored = join_all(lines.into_values().map(|line| self.append_line(line))).await;
+        results.extend(stored.into_iter().flatten());
+        results.sort_unstable_by_key(|(at, _)| *at);
+        results.into_iter().map(|(_, result)| result).collect()
     }
 
     /// Stores what one author says in one room, in the order given: whoever reads the room meanwhile finds none of it
@@ -204,7 +198,7 @@ impl ScyllaStore {
         } else {
             None
         };
-        let message = fresh(id, new);
+        let message = new.stored_as(id);
         Ok(Appended {
             message,
             fresh: true,
@@ -319,7 +313,7 @@ impl ScyllaStore {
         self.insert_message(&new, earlier.id, earlier.bucket).await?;
         // It may have been edited or deleted since it landed for the first time.
         let stored = self.message_in(room, bucket, earlier.id).await.map_err(after_a_write)?;
-        let message = stored.unwrap_or_else(|| fresh(earlier.id, new));
+        let message = stored.unwrap_or_else(|| new.stored_as(earlier.id));
         let late = if self.clock.now().since(earlier.id.timestamp()) > self.late_after {
             Some(self.announce_late(room, earlier.id, &index).await?)
         } else {
@@ -402,18 +396,4 @@ pub(super) const fn hour_of(id: EventId) -> u64 {
 /// The partition of a room within an hour.
 pub(super) fn shard_of(room: RoomId) -> i32 {
     i32::from(room.as_bytes()[15]) % HOUR_SHARDS
-}
-
-fn fresh(id: EventId, new: NewMessage) -> Message {
-    Message {
-        room: new.room,
-        id,
-        author: new.author,
-        body: new.body,
-        reply_to: new.reply_to,
-        mentions: new.mentions,
-        edited_at: None,
-        deleted_at: None,
-        last_event: None,
-    }
 }

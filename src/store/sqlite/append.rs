@@ -71,7 +71,7 @@ fn append_one(db: &Connection, ids: &mut Ids, new: NewMessage) -> Result<Appende
     };
     let id = ids.next(hash);
     if insert(db, id, &new)? {
-        return Ok(Appended::fresh(fresh(id, new)));
+        return Ok(Appended::fresh(new.stored_as(id)));
     }
     let Some(earlier) = by_nonce(db, &new)? else {
         return Err(Error::Damaged(
@@ -81,7 +81,7 @@ fn append_one(db: &Connection, ids: &mut Ids, new: NewMessage) -> Result<Appende
     if now(ids).since(earlier.at()) >= limits::NONCE_KEPT {
         forget_nonce(db, &earlier)?;
         return match insert(db, id, &new)? {
-            true => Ok(Appended::fresh(fresh(id, new))),
+            true => Ok(Appended::fresh(new.stored_as(id))),
             false => Err(Error::Damaged("a nonce is taken, but was just forgotten".into())),
         };
     }
@@ -106,20 +106,6 @@ fn insert(db: &Connection, id: EventId, new: &NewMessage) -> rusqlite::Result<bo
         new.body,
     ])?;
     Ok(inserted == 1)
-}
-
-fn fresh(id: EventId, new: NewMessage) -> Message {
-    Message {
-        room: new.room,
-        id,
-        author: new.author,
-        body: new.body,
-        reply_to: new.reply_to,
-        mentions: new.mentions,
-        edited_at: None,
-        deleted_at: None,
-        last_event: None,
-    }
 }
 
 fn by_nonce(db: &Connection, new: &NewMessage) -> rusqlite::Result<Option<Message>> {
