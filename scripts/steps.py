@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+import threading
 from dataclasses import dataclass, field
 
 import alerts
@@ -24,6 +24,8 @@ FUZZ_SECONDS = 15
 # The test of the simulation that runs its seeds.
 SEEDS = "no_seed_breaks_a_rule"
 NPM = {"npm_config_audit": "false", "npm_config_fund": "false", "npm_config_update_notifier": "false"}
+# Set once the tests of `rust` are built and begin.
+BUILT = threading.Event()
 # What the steps of SERVED, below, run against.
 SERVERS = servers.Background()
 QUIET = {"PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD": "1", "CI": "1"}
@@ -100,55 +102,68 @@ def clippy(log):
     return check(log, ["cargo", "clippy", "--locked", "--all-targets", "--all-features", "--", "-D", "warnings"])
 
 
-def rust(log, extra=()):
-    """Every Rust test, in one build with all features.
+def cargo_test(*extra):
+    """The tests of one build with all features."""
+    return ["cargo", "test", "--locked", "--all-features", *extra]
+
+
+def counted(text, code):
+    """What runs of Rust tests that printed this and ended with this code counted.
 
     Skips are the ignored tests, with their reasons, and what a test says itself: a line `SKIPPED: name: reason`.
     """
-    # The servers start while this compiles.
-    tools.run(["cargo", "test", "--locked", "--all-features", "--no-run"], log, {"CARGO_TERM_COLOR": "never"})
-    variables, missing = SERVERS.wait()
-    # Old samples would speak for tests that cause nothing any more; the slow tests leave them to the others.
-    if not extra:
-        shutil.rmtree(alerts.SAMPLES, ignore_errors=True)
-        variables = {**variables, alerts.VARIABLE: str(alerts.SAMPLES)}
-    command = ["cargo", "test", "--locked", "--all-features", "--no-fail-fast"]
-    variables = {"CARGO_TERM_COLOR": "never", **variables}
-    begin = log.tell()
-    if extra:
-        code = tools.run([*command, *extra], log, variables)
-    else:
-        # The simulation only computes, most of the rest only waits.
-        with tempfile.TemporaryFile() as beside, ThreadPoolExecutor(1) as pool:
-            seeds = pool.submit(tools.run, [*command, "--test", "simulation", SEEDS], beside, variables)
-            code = tools.run([*command, "--", "--skip", SEEDS], log, variables)
-            code = seeds.result() or code
-            beside.seek(0)
-            shutil.copyfileobj(beside, log)
-            log.flush()
-    with open(log.name, encoding="utf-8", errors="replace") as text:
-        text.seek(begin)
-        lines = text.read()
     outcome = Outcome()
-    for passed, failed in re.findall(r"^test result: \w+\. (\d+) passed; (\d+) failed;", lines, re.MULTILINE):
+    for passed, failed in re.findall(r"^test result: \w+\. (\d+) passed; (\d+) failed;", text, re.MULTILINE):
         outcome.passed += int(passed)
         outcome.failed += int(failed)
     if code != 0 and outcome.failed == 0:
         outcome.failed = 1
-    said = re.findall(r"SKIPPED: (.+)$", lines, re.MULTILINE)
+    said = re.findall(r"SKIPPED: (.+)$", text, re.MULTILINE)
     # Rust knows no skip while running: a test that says so has passed as far as it is concerned.
     outcome.passed -= len(said)
-    outcome.skips = [f"{variable} is missing: {reason}" for variable, reason in missing.items()] + said
-    outcome.skips += [
+    outcome.skips = said + [
         f"{name} is ignored: {reason}"
-        for name, reason in re.findall(r"^test (.+?) \.\.\. ignored(?:, (.*))?$", lines, re.MULTILINE)
+        for name, reason in re.findall(r"^test (.+?) \.\.\. ignored(?:, (.*))?$", text, re.MULTILINE)
     ]
     return outcome
 
 
+def run_counted(log, command, variables):
+    """Runs Rust tests and counts them."""
+    begin = log.tell()
+    code = tools.run(command, log, {"CARGO_TERM_COLOR": "never", **variables})
+    with open(log.name, encoding="utf-8", errors="replace") as text:
+        text.seek(begin)
+        return counted(text.read(), code)
+
+
+def on_servers(log, *extra, **more):
+    """Runs Rust tests on the servers, which start while this compiles."""
+    try:
+        tools.run(cargo_test("--no-run"), log, {"CARGO_TERM_COLOR": "never"})
+        variables, missing = SERVERS.wait()
+    finally:
+        BUILT.set()
+    outcome = run_counted(log, cargo_test("--no-fail-fast", "--", *extra), {**variables, **more})
+    outcome.skips += [f"{variable} is missing: {reason}" for variable, reason in missing.items()]
+    return outcome
+
+
+def rust(log):
+    """Every Rust test but those of `seeds` and `rust-slow`."""
+    # Old samples would speak for tests that cause nothing any more.
+    shutil.rmtree(alerts.SAMPLES, ignore_errors=True)
+    return on_servers(log, "--skip", SEEDS, **{alerts.VARIABLE: str(alerts.SAMPLES)})
+
+
 def rust_slow(log):
     """The Rust tests that take too long for every day."""
-    return rust(log, ["--", "--ignored"])
+    return on_servers(log, "--ignored")
+
+
+def seeds(log):
+    """The seeds of the simulation."""
+    return run_counted(log, cargo_test("--test", "simulation", SEEDS), {})
 
 
 def deny(log):
@@ -308,8 +323,9 @@ def compose(log):
 DAILY = {
     "fmt": fmt,
     "web": web,
-    "clippy": clippy,
     "rust": rust,
+    "seeds": seeds,
+    "clippy": clippy,
     "web-tests": web_tests,
     "conformance": conformance,
     "client-py": client_py,
@@ -324,10 +340,11 @@ DAILY = {
     "policy": policy,
 }
 SLOW = {"rust-slow": rust_slow, "cluster-k6": cluster_full, "fuzz-long": fuzz_long, "chart-deep": chart_deep}
-# The step that mostly waits, for nodes that were killed and the like, and those that run beside it: they leave it one of
-# two cores.
+# The step whose tests mostly wait, for nodes that were killed and the like, and those that run beside them, one after the
+# other, on what processor time is left. `seeds` comes first, since `clippy` keeps cargo's lock for minutes, and by then
+# the tests have it no more.
 LONG = "rust"
-BESIDE = ("web-tests", "deny", "compose", "chart", "policy")
+BESIDE = ("seeds", "clippy", "web-tests", "deny", "compose", "chart", "policy")
 # Those that need real servers.
 SERVED = ("rust", "rust-slow", "cluster", "cluster-k6")
 
