@@ -5,6 +5,7 @@ which names the processes and what they are reached by. A process is known by it
 nothing but what a group has started is ever ended by it. A server that the environment names is used as it is.
 """
 
+import contextlib
 import functools
 import json
 import os
@@ -238,9 +239,11 @@ class Group:
         for signum, patience in ((signal.SIGTERM, 2), (signal.SIGKILL, 30)):
             for one in self.processes:
                 if began(one["pid"]) == one["began"]:
-                    os.kill(one["pid"], signum)
-                    if signum == signal.SIGTERM:
-                        os.kill(one["pid"], signal.SIGCONT)
+                    # It may end between any two of these.
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(one["pid"], signum)
+                        if signum == signal.SIGTERM:
+                            os.kill(one["pid"], signal.SIGCONT)
             deadline = time.monotonic() + patience
             while time.monotonic() < deadline and any(began(one["pid"]) == one["began"] for one in self.processes):
                 time.sleep(0.02)

@@ -140,10 +140,14 @@ def run_counted(log, command, variables):
 def on_servers(log, *extra, **more):
     """Runs Rust tests on the servers, which start while this compiles."""
     try:
-        tools.run(cargo_test("--no-run"), log, {"CARGO_TERM_COLOR": "never"})
-        variables, missing = SERVERS.wait()
-    finally:
+        built = tools.run(cargo_test("--no-run"), log, {"CARGO_TERM_COLOR": "never"}) == 0
+        variables, missing = SERVERS.wait() if built else ({}, {})
+    except Exception:
         BUILT.set()
+        raise
+    BUILT.set()
+    if not built:
+        return Outcome(failed=1)
     outcome = run_counted(log, cargo_test("--no-fail-fast", "--", *extra), {**variables, **more})
     outcome.skips += [f"{variable} is missing: {reason}" for variable, reason in missing.items()]
     return outcome
@@ -163,7 +167,10 @@ def rust_slow(log):
 
 def seeds(log):
     """The seeds of the simulation."""
-    return run_counted(log, cargo_test("--test", "simulation", SEEDS), {})
+    outcome = run_counted(log, cargo_test("--test", "simulation", SEEDS), {})
+    # A test of another name would be one of `rust`.
+    outcome.failed = outcome.failed or int(outcome.passed == 0)
+    return outcome
 
 
 def deny(log):
@@ -319,7 +326,8 @@ def compose(log):
     return check(log, schema, rules, [tools.system("haproxy"), "-c", "-f", "compose/haproxy.cfg"])
 
 
-# In the order in which they run: what fails fast first, and the client's build before the server that embeds it.
+# In the order in which they run, but for those that run beside others: the client's build comes before the server that
+# embeds it.
 DAILY = {
     "fmt": fmt,
     "web": web,
@@ -357,5 +365,5 @@ def names(full):
 def chosen(wanted, full):
     """The steps to run: those wanted, or all."""
     every = {**DAILY, **SLOW}
-    return [(name, every[name]) for name in (wanted or names(full))]
+    return [(name, every[name]) for name in dict.fromkeys(wanted or names(full))]
 

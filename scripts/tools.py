@@ -120,7 +120,8 @@ def python_tool(name, program=None, log=None):
         shutil.rmtree(home, ignore_errors=True)
         if importlib.util.find_spec("ensurepip") is None:
             install("python3-venv")
-        venv.EnvBuilder(with_pip=True).create(home)
+        # Links: a copy of the interpreter can't be run while another thread, which is starting a program, has it open.
+        venv.EnvBuilder(with_pip=True, symlinks=os.name == "posix").create(home)
         pip = [home / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         try:
             need([*pip, f"{name}=={version}"], log)
