@@ -81,6 +81,11 @@ impl Kind {
         Self::ClockFar,
     ];
 
+    /// Whether the node starts again in the end.
+    pub const fn kills_the_node(self) -> bool {
+        matches!(self, Self::Killed | Self::KilledUnpublished | Self::KilledUnknowing)
+    }
+
     /// Whether both can't happen at once.
     pub fn excludes(self, other: Self) -> bool {
         let redis = [Self::RedisPaused, Self::RedisEmptied];

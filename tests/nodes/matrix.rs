@@ -40,13 +40,15 @@ async fn overlapping(kinds: &[Kind], seed: u64, library: &str) {
     let mut nodes = [0, 1, 2];
     nodes.shuffle(&mut random);
     let faults = kinds.iter().zip(nodes).map(|(&kind, node)| Fault { kind, node });
-    let faults: Vec<Fault> = faults.collect();
+    let mut faults: Vec<Fault> = faults.collect();
     seconds(2).await;
     crowd.fault(&name, true);
     for fault in &faults {
         fault.begin(&mut cluster, &crowd).await;
         tokio::time::sleep(Duration::from_millis(random.random_range(500..8_000))).await;
     }
+    // A node can't start while a server is away.
+    faults.sort_by_key(|fault| fault.kind.kills_the_node());
     for fault in &faults {
         tokio::time::sleep(Duration::from_millis(random.random_range(0..8_000))).await;
         fault.end(&mut cluster, &crowd);
