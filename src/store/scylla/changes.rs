@@ -8,7 +8,7 @@ use scylla::value::MaybeUnset;
 use uuid::Uuid;
 
 use super::ScyllaStore;
-use super::rows::{cql, mentions_blob, start, time};
+use super::rows::{cql, event_id, mentions_blob, start, time};
 use super::session::after_a_write;
 use super::stamp;
 use crate::model::{Change, ChangeKind, Event, EventId, EventKind, Message, RoomId};
@@ -174,14 +174,17 @@ impl ScyllaStore {
         self.empty_edits(change.room, change.message, id).await
     }
 
-    /// Takes the text out of the message's edits. Reads hide it anyway; this removes it from the disks. An edit that got
-    /// no further than its claim has no row, and must not get one by this: the newest event would be one that never was.
+    /// Takes the text out of the message's edits. Reads and exports hide it anyway; this lets the disks forget it, where
+    /// repairs run as cql/README.md says. An edit that got no further than its claim has no row, and must not get one by
+    /// this: the newest event would be one that never was.
     async fn empty_edits(&self, room: RoomId, message: EventId, deletion: EventId) -> Result<()> {
         let key = (cql(room.as_bytes()), cql(message.as_bytes()));
         let edits: Vec<(Uuid, Option<i64>)> = self.cql.rows(&self.cql.statements.edits_of, key).await?;
         for (edit, bucket) in edits {
             let Some(bucket) = bucket else { continue };
-            let values = (stamp::micros(deletion) + 1, key.0, bucket, edit);
+            // An edit of a node that was ahead is emptied too.
+            let stamp = stamp::micros(event_id(edit).max(deletion)) + 1;
+            let values = (stamp, key.0, bucket, edit);
             self.cql.write(&self.cql.statements.event_empty, values).await?;
         }
         Ok(())

@@ -48,7 +48,7 @@ impl ScyllaStore {
     }
 
     /// The messages with these ids, as far as they exist.
-    async fn messages_by_id(&self, room: RoomId, ids: Vec<EventId>) -> Result<HashMap<EventId, Message>> {
+    pub(super) async fn messages_by_id(&self, room: RoomId, ids: Vec<EventId>) -> Result<HashMap<EventId, Message>> {
         let index = self.index_for_reads(room).await?;
         let mut by_bucket: HashMap<u64, Vec<Uuid>> = HashMap::new();
         for id in ids {

@@ -134,7 +134,7 @@ fn event(row: &rusqlite::Row<'_>) -> Result<Event> {
     let kind = match row.get_ref(MESSAGE_COLUMNS + 1)?.as_str().unwrap_or_default() {
         "edited" => {
             if message.deleted_at.is_none() {
-                message.body = row.get(MESSAGE_COLUMNS + 2)?;
+                message.body = row.get::<_, Option<String>>(MESSAGE_COLUMNS + 2)?.unwrap_or_default();
                 message.mentions = rows::mentions(row, MESSAGE_COLUMNS + 3)?;
             }
             message.edited_at = Some(id.timestamp());

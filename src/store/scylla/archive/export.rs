@@ -210,19 +210,28 @@ impl ScyllaStore {
                 );
                 let rows: Vec<EventColumns> = self.cql.rows(&self.cql.statements.events_whole, values).await?;
                 let complete = rows.len() < PAGE;
+                // A text that was deleted goes nowhere, even if a disk still has it.
+                let edited = rows.iter().filter(|row| row.1.as_deref() == Some("edited"));
+                let edited = edited.filter_map(|row| row.2.map(event_id)).collect();
+                let present = self.messages_by_id(room, edited).await?;
                 for (id, kind, message, by, named, body) in rows {
                     after = event_id(id);
-                    let (Some(kind), Some(message)) = (kind, message) else {
+                    let (Some(kind), Some(message)) = (kind, message.map(event_id)) else {
                         continue;
                     };
+                    let deleted = present
+                        .get(&message)
+                        .is_some_and(|message| message.deleted_at.is_some());
+                    let text = (kind == "edited").then(|| body.filter(|_| !deleted).unwrap_or_default());
+                    let named = mentions(named.as_deref())?;
                     writer.put(&Record::Event {
                         room,
                         id: after,
                         kind,
-                        message: event_id(message),
+                        message,
                         by: by.map(user_id),
-                        mentions: mentions(named.as_deref())?,
-                        body,
+                        mentions: if deleted { Vec::new() } else { named },
+                        body: text,
                     })?;
                 }
                 if complete {

@@ -5,6 +5,7 @@ use super::super::stamp;
 use super::{Node, TestClock};
 use crate::model::{Change, ChangeKind, Event, EventId, EventKind, Message, SystemTime, UserId, WallClock as _};
 use crate::store::MessageStore as _;
+use uuid::Uuid;
 
 const ROUNDS: usize = 10;
 
@@ -109,6 +110,39 @@ async fn an_edit_that_got_no_further_than_its_claim_is_no_event_after_the_deleti
     ahead.store.claim(&edit(&said, "zz", 1)).await.unwrap();
     let deleted = node.store.change(delete(&said)).await.unwrap();
     assert_eq!(node.store.newest(said.room).await.unwrap(), Some(deleted.id));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_takes_the_text_out_of_every_edit_also_of_one_that_is_ahead() {
+    let Some(node) = Node::plain().await else { return };
+    let (ahead, _) = two(&node).await;
+    let said = node.say("one").await;
+    for editor in [&node, &ahead] {
+        editor.store.change(edit(&said, "zz", 1)).await.unwrap();
+    }
+    node.store.change(delete(&said)).await.unwrap();
+    let values = (cql(said.room.as_bytes()), 0_i64, cql(said.id.as_bytes()), 10_i32);
+    type Row = (
+        Uuid,
+        Option<String>,
+        Option<Uuid>,
+        Option<Uuid>,
+        Option<Vec<u8>>,
+        Option<String>,
+    );
+    let rows: Vec<Row> = node
+        .store
+        .cql
+        .rows(&node.store.cql.statements.events_whole, values)
+        .await
+        .unwrap();
+    let kinds: Vec<_> = rows.iter().map(|row| row.1.as_deref()).collect();
+    assert_eq!(
+        kinds.iter().filter(|kind| **kind == Some("edited")).count(),
+        2,
+        "{kinds:?}"
+    );
+    assert!(rows.iter().all(|row| row.4.is_none() && row.5.is_none()), "{rows:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
