@@ -181,6 +181,10 @@ pub const LEASE_MEMORY: Duration = Duration::from_secs(10 * 60);
 pub const RECHECKS_AT_ONCE: usize = 64;
 /// Connections whose sessions were lost are closed over this time, so that their users do not come back all at once.
 pub const SESSIONS_LOST_SPREAD: Duration = Duration::from_secs(60);
+/// How long it is known whose a session was that has ended: longer than a node needs to announce it, or to die of it.
+pub const ENDED_SESSION_KEPT: Duration = Duration::from_secs(120);
+/// Log-outs of sessions that no store knows which may wait for the nodes at once; more are answered 503.
+pub const CONFIRMATIONS_AT_ONCE: usize = 64;
 /// Stored changes that wait until the control log is in reach; beyond it the oldest is left to whoever repeats it.
 pub const OWED_ANNOUNCEMENTS_MAX: usize = 1_024;
 /// Own status frames whose time of sending is remembered: an echo of an older one proves nothing any more.

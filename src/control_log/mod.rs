@@ -33,7 +33,7 @@ pub mod redis;
 
 use std::cmp::Ordering;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -224,6 +224,9 @@ pub trait ControlLog: Send + Sync {
 
     /// Waits until every attached node has acted on this position, for at most `patience`.
     async fn wait_reported(&self, position: Position, patience: Duration) -> Result<()>;
+
+    /// A revocation has waited so long for its entry to be confirmed, or in vain: for who counts.
+    fn waited(&self, _time: Duration) {}
 }
 
 /// Announces a revocation that is already durable, and waits until every node has acted on it or
@@ -236,7 +239,14 @@ pub trait ControlLog: Send + Sync {
 /// [`Error::Unavailable`] if the log can't be reached, before or while it waits: answer 503, the caller repeats the
 /// revocation. The lease of a node that has not read the entry may hold as long as nobody reaches the log.
 pub async fn revoke(log: &dyn ControlLog, entry: Entry) -> Result<Position> {
-    confirmed(log, log.append(entry).await?).await
+    let begun = Instant::now();
+    let position = log.append(entry).await?;
+    let confirmed = confirmed(log, position).await;
+    log.waited(begun.elapsed());
+    if !confirmed? {
+        tracing::warn!(%position, "a revocation was answered before every node had confirmed it");
+    }
+    Ok(position)
 }
 
 /// Waits until every node has acted on what the log holds now, as [`revoke`] waits for its entry; nothing is appended.
@@ -248,18 +258,20 @@ pub async fn revoke(log: &dyn ControlLog, entry: Entry) -> Result<Position> {
 /// # Errors
 /// As [`revoke`].
 pub async fn confirm(log: &dyn ControlLog) -> Result<Position> {
-    confirmed(log, log.end().await?).await
-}
-
-async fn confirmed(log: &dyn ControlLog, position: Position) -> Result<Position> {
-    match log.wait_reported(position, limits::REVOCATION_WAIT).await {
-        Ok(()) => {}
-        Err(Error::Unconfirmed) => {
-            tracing::warn!(%position, "a revocation was answered before every node had confirmed it");
-        }
-        Err(error) => return Err(error),
+    let position = log.end().await?;
+    if !confirmed(log, position).await? {
+        tracing::debug!(%position, "not every node has confirmed it");
     }
     Ok(position)
+}
+
+/// Whether every node has acted on a position in time.
+async fn confirmed(log: &dyn ControlLog, position: Position) -> Result<bool> {
+    match log.wait_reported(position, limits::REVOCATION_WAIT).await {
+        Ok(()) => Ok(true),
+        Err(Error::Unconfirmed) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use tower_sessions::Session;
+use tower_sessions::session::Id;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -260,14 +261,25 @@ async fn admit(http: &Http, kind: Kind, key: &str) -> Result<()> {
     }
 }
 
+/// Ends the session of the cookie that came with a request.
+async fn end_own(http: &Http, id: Id) -> Result<()> {
+    let handle = SessionHandle::of(id);
+    match http.sessions.live(&handle).await? {
+        Some(info) => match http.directory.end_session(info.user, &handle).await {
+            // Ended on another way meanwhile, and announced by both: that is what was asked.
+            Ok(()) | Err(directory::Error::NotFound(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        },
+        // An earlier attempt may have ended it and not got further, or the store may have lost it.
+        None => Ok(http.directory.settle_session(&handle).await?),
+    }
+}
+
 /// Gives the browser a new session of this user. `hash` is the password's hash that was checked.
 async fn open_session(http: &Http, session: &Session, caller: &Caller, user: User, hash: &str) -> Result<Me> {
     if let Some(id) = session.id() {
         // Whoever was logged in here before is logged out, sockets included.
-        let handle = SessionHandle::of(id);
-        if let Some(before) = http.sessions.live(&handle).await? {
-            http.directory.end_session(before.user, &handle).await?;
-        }
+        end_own(http, id).await?;
     }
     session.clear().await;
     session.insert(USER_KEY, user.id.to_string()).await?;
@@ -324,19 +336,10 @@ async fn who_am_i(me: LoggedIn) -> Json<Me> {
 ///
 /// Who is not logged in is answered 204 too.
 #[utoipa::path(operation_id = "log_out", delete, path = "/api/session", tag = "accounts",
-    responses((status = 204), (status = 503, body = Problem)))]
+    responses((status = 204), (status = 429, body = Problem), (status = 503, body = Problem)))]
 async fn log_out(State(http): State<Arc<Http>>, session: Session) -> Result<StatusCode> {
     if let Some(id) = session.id() {
-        let handle = SessionHandle::of(id);
-        let ended = match http.sessions.live(&handle).await? {
-            Some(info) => http.directory.end_session(info.user, &handle).await,
-            None => Err(directory::Error::NotFound("session")),
-        };
-        match ended {
-            // An earlier attempt may have ended it and not got further, or the store may have lost it.
-            Err(directory::Error::NotFound(_)) => http.directory.settle_session(&handle).await?,
-            ended => ended?,
-        }
+        end_own(&http, id).await?;
         session.flush().await?;
     }
     Ok(StatusCode::NO_CONTENT)

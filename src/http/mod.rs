@@ -148,6 +148,7 @@ where
                 .layer(from_fn(outer::problems_only))
                 .layer(CatchPanicLayer::custom(outer::after_panic))
                 .layer(from_fn(outer::in_time))
+                .layer(from_fn(outer::to_its_end))
                 .layer(from_fn_with_state(http, gate::refuse_foreign_pages))
                 .layer(sessions),
         )

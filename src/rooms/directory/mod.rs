@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::control_log::lease::DeliveryLease;
@@ -22,7 +23,7 @@ use crate::model::{
 };
 use crate::presence::Presence;
 use crate::rooms::live::Live;
-use crate::sessions::UserSessions;
+use crate::sessions::{SessionHandle, UserSessions};
 use crate::store::Store;
 use crate::throttle::{self, Kind, Throttle};
 
@@ -125,6 +126,10 @@ pub struct Directory {
     absent: Cache<Name, Instant>,
     /// Stored changes that are not announced yet.
     owed: Mutex<VecDeque<Entry>>,
+    /// Sessions that are being ended here.
+    ending: Mutex<Vec<(SessionHandle, UserId)>>,
+    /// Those who may wait for all nodes on behalf of a session that no store knows.
+    confirmations: Semaphore,
 }
 
 impl std::fmt::Debug for Directory {
@@ -163,6 +168,8 @@ impl Directory {
             member_counts: Cache::new(limits::CACHED_ROOMS_MAX),
             absent: Cache::new(limits::ABSENT_NAMES_MAX),
             owed: Mutex::default(),
+            ending: Mutex::default(),
+            confirmations: Semaphore::new(limits::CONFIRMATIONS_AT_ONCE),
         }
     }
 

@@ -4,9 +4,10 @@
 //! would leave them with what they knew before, and some requests can't be repeated (a session that is gone has no user
 //! any more).
 
-use super::{Directory, Result};
+use super::{Directory, Error, Result};
 use crate::control_log::{self, Entry, StandingCut};
 use crate::limits;
+use crate::model::UserId;
 use crate::sessions::SessionHandle;
 
 /// Whether it tells of somebody who may come in.
@@ -64,18 +65,61 @@ impl Directory {
         }
     }
 
-    /// Finishes the end of a session that is gone from the store: an end that was not announced here is announced, and
-    /// else every node has acted on what the control log holds. If the store was lost, that is when each has looked at
-    /// its connections again. Nothing is appended for what may never have been a session: strangers can ask.
+    /// Notes that a session is being ended, for as long as the answer lives.
+    pub(super) fn ending(&self, user: UserId, handle: &SessionHandle) -> Ending<'_> {
+        self.ending.lock().push((handle.clone(), user));
+        Ending(self, handle.clone(), user)
+    }
+
+    /// Whose session this was, if it is being ended here or was ended a short while ago anywhere.
+    async fn ender(&self, handle: &SessionHandle) -> Result<Option<UserId>> {
+        let here = self.ending.lock().iter().find(|(ended, _)| ended == handle).cloned();
+        match here {
+            Some((_, user)) => Ok(Some(user)),
+            None => Ok(self.seams.sessions.ended(handle).await?),
+        }
+    }
+
+    /// Finishes the end of a session that is gone from the store. Whoever ended it may not have announced it yet, or have
+    /// died before: if it is known that it ended, it is announced (again). Else every node has acted on what the control
+    /// log holds; if the store was lost together with the log, that is when each has looked at its connections again.
+    /// Nothing is appended for what may never have been a session: strangers can ask.
     ///
     /// # Errors
-    /// What the control log says.
+    /// What the control log says; [`Error::RateLimited`] for too many of a user's; [`Error::Unavailable`] if too many ask.
     pub async fn settle_session(&self, handle: &SessionHandle) -> Result<()> {
         let ends = |entry: &&Entry| matches!(entry, Entry::Session { handle: ended, .. } if ended == handle);
-        let entry = self.owed.lock().iter().find(ends).cloned();
-        match entry {
-            Some(entry) => self.revoke(entry).await,
-            None => Ok(control_log::confirm(&*self.seams.control_log).await.map(drop)?),
+        let owed = self.owed.lock().iter().find(ends).cloned();
+        if let Some(entry) = owed {
+            return self.revoke(entry).await;
+        }
+        if let Some(user) = self.ender(handle).await? {
+            self.may_revoke(user).await?;
+            let handle = handle.clone();
+            return self.revoke(Entry::Session { handle, user }).await;
+        }
+        let Ok(_permit) = self.confirmations.try_acquire() else {
+            return Err(Error::Unavailable(
+                "too many log-outs of unknown sessions at once".into(),
+            ));
+        };
+        control_log::confirm(&*self.seams.control_log).await?;
+        Ok(())
+    }
+}
+
+/// A session that is being ended.
+#[must_use]
+pub(super) struct Ending<'a>(&'a Directory, SessionHandle, UserId);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        let mut ending = self.0.ending.lock();
+        if let Some(at) = ending
+            .iter()
+            .position(|(handle, user)| *handle == self.1 && *user == self.2)
+        {
+            ending.swap_remove(at);
         }
     }
 }

@@ -20,6 +20,8 @@ impl Directory {
     /// # Errors
     /// [`Error::NotFound`] for a handle that is not one of theirs; [`Error::RateLimited`] for too many of those.
     pub async fn end_session(&self, user: UserId, handle: &SessionHandle) -> Result<()> {
+        // Who asks for the same meanwhile finds no session any more, and must not be answered before us.
+        let _ending = self.ending(user, handle);
         let known = self.seams.sessions.end(user, handle).await?;
         if !known {
             // Handles cost nothing to invent, sessions do; so only these are counted.

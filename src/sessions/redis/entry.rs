@@ -24,7 +24,8 @@ pub(super) struct Scripts {
     pub(super) save: Script,
     /// Notes when a session was seen, if it is there.
     pub(super) touch: Script,
-    /// Removes a session if it is the user's who is named, or anybody's if nobody is; answers whose it was if it lived.
+    /// Removes a session if it is the user's who is named, or anybody's if nobody is; answers whose it was if it lived, and
+    /// leaves a note of that for a while, which no other script takes for a session.
     pub(super) end: Script,
     /// Names a session in an index, with its expiry.
     pub(super) index: Script,
@@ -62,6 +63,10 @@ impl Scripts {
                  if not old[2] or (ARGV[1] ~= '' and old[1] ~= ARGV[1]) then return false end
                  redis.call('UNLINK', KEYS[1])
                  if tonumber(old[2]) <= tonumber(ARGV[2]) then return false end
+                 if old[1] ~= '' then
+                     redis.call('HSET', KEYS[1], 'ended', old[1])
+                     redis.call('PEXPIRE', KEYS[1], ARGV[3])
+                 end
                  return old[1]",
             ),
             // What expired an hour ago has expired by every clock.

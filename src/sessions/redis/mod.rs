@@ -121,7 +121,8 @@ impl RedisSessions {
 
     /// Ends a session, only if it is this user's where one is named; answers whose it was if it lived.
     async fn remove(&self, handle: &SessionHandle, user: Option<UserId>) -> Result<Option<String>> {
-        let args = [bytes(entry::user_text(user)), bytes(self.now())];
+        let kept = bytes(limits::ENDED_SESSION_KEPT.as_millis());
+        let args = [bytes(entry::user_text(user)), bytes(self.now()), kept];
         self.run(&self.shared.scripts.end, self.key(handle), &args).await
     }
 
@@ -288,6 +289,14 @@ impl UserSessions for RedisSessions {
             self.unindex(user, handle).await;
         }
         Ok(ended)
+    }
+
+    async fn ended(&self, handle: &SessionHandle) -> Result<Option<UserId>> {
+        let mut read = redis::cmd("HGET");
+        read.arg(self.key(handle)).arg("ended");
+        let user: Option<String> = self.shared.link.repeatable(&read).await?;
+        user.map(|user| UserId::parse(&user).map_err(|error| Error::Damaged(format!("session {handle}: {error}"))))
+            .transpose()
     }
 
     async fn end_all(&self, user: UserId, except: Option<&SessionHandle>) -> Result<u64> {

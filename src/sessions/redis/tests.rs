@@ -88,6 +88,26 @@ async fn a_log_out_wins_over_saves_that_run_beside_it() {
 }
 
 #[tokio::test]
+async fn every_node_knows_for_a_while_whose_session_has_ended() {
+    let Some((link, _server)) = shared().await else { return };
+    let world = RedisWorld(link);
+    let (one, other) = (world.open(), world.open());
+    let user = UserId::random();
+    let mut record = record_of(&world, user);
+    one.create(&mut record).await.unwrap();
+    let handle = SessionHandle::of(record.id);
+    assert_eq!(other.ended(&handle).await.unwrap(), None, "it lives");
+    assert!(one.end(user, &handle).await.unwrap());
+    assert_eq!(other.ended(&handle).await.unwrap(), Some(user));
+    // What is left of it is no session, whoever still holds it.
+    assert!(other.load(&record.id).await.unwrap().is_none() && other.live(&handle).await.unwrap().is_none());
+    other.save(&record).await.unwrap();
+    assert!(!other.end(user, &handle).await.unwrap() && other.load(&record.id).await.unwrap().is_none());
+    let left: i64 = world.0.query(redis::cmd("PTTL").arg(other.key(&handle))).await.unwrap();
+    assert!(left > 0 && u128::from(left.unsigned_abs()) <= limits::ENDED_SESSION_KEPT.as_millis());
+}
+
+#[tokio::test]
 async fn a_session_that_changes_hands_is_listed_under_its_new_user() {
     let Some((link, _server)) = shared().await else { return };
     let world = RedisWorld(link);

@@ -1,5 +1,6 @@
 //! Invitations, roles, kicks, bans and leaving.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::super::{Directory, Error, RoomKey, Seams};
@@ -247,6 +248,52 @@ async fn a_log_out_that_was_not_announced_is_finished_by_its_repetition() {
     );
     world.directory.settle_session(&handle).await.unwrap();
     assert_eq!(world.logged(), []);
+}
+
+#[tokio::test]
+async fn a_log_out_that_is_under_way_is_announced_by_whoever_asks_for_it_again() {
+    let world = World::new();
+    let user = world.user("logs-out").await;
+    let handle = crate::sessions::SessionHandle::of(tower_sessions::session::Id(9));
+    let entry = Entry::Session {
+        handle: handle.clone(),
+        user: user.id,
+    };
+    let under_way = world.directory.ending(user.id, &handle);
+    world.directory.settle_session(&handle).await.unwrap();
+    assert_eq!(world.logged(), [entry]);
+    drop(under_way);
+    world.directory.settle_session(&handle).await.unwrap();
+    assert_eq!(world.logged(), []);
+}
+
+#[tokio::test]
+async fn a_log_out_that_died_with_its_node_is_announced_by_another() {
+    let Some((link, _server)) = crate::redis_link::testing::shared().await else {
+        return;
+    };
+    let sessions = |link: &crate::redis_link::RedisLink| {
+        crate::sessions::redis::RedisSessions::new(link.clone(), Arc::new(crate::model::SystemTime))
+    };
+    let presence = crate::presence::local::LocalPresence::new().node();
+    let world = World::over(
+        Some((Arc::new(sessions(&link)), presence)),
+        Arc::new(crate::throttle::Off),
+    );
+    let user = world.user("logs-out").await;
+    let id = tower_sessions::session::Id(rand::random());
+    let session = crate::sessions::NewSession {
+        id,
+        user: user.id,
+        expires_at: crate::model::Timestamp::from_millis(u64::from(u32::MAX) * 1_000),
+    };
+    let elsewhere: Arc<dyn crate::sessions::UserSessions> = Arc::new(sessions(&link));
+    elsewhere.create_many(vec![session]).await.unwrap();
+    let handle = crate::sessions::SessionHandle::of(id);
+    assert!(elsewhere.end(user.id, &handle).await.unwrap());
+    world.directory.settle_session(&handle).await.unwrap();
+    let user = user.id;
+    assert_eq!(world.logged(), [Entry::Session { handle, user }]);
 }
 
 #[tokio::test]
