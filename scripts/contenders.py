@@ -48,6 +48,23 @@ def listens(port):
     return True
 
 
+def counters(port):
+    """What a node's operators' side counts: name with labels to value."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    pairs = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
+    return {name: float(value) for name, _, value in pairs}
+
+
+def serves(port):
+    """Whether a node says at its operators' side that it can serve."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
 class Contender:
     """One server: how it is built, started and spoken to."""
 
@@ -170,10 +187,7 @@ class Natter(Contender):
 
     def metrics(self):
         """Its counters: name with labels to value."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/metrics", timeout=10) as answer:
-            lines = answer.read().decode().splitlines()
-        pairs = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
-        return {name: float(value) for name, _, value in pairs}
+        return counters(self.admin_port)
 
 
 class Pair(Natter):
@@ -185,6 +199,7 @@ class Pair(Natter):
     guarantee = "acknowledged and delivered only after LOCAL_QUORUM; in order; lost on NATS means repaired"
 
     def prepare(self, log):
+        self.other = None
         self.group = servers.Group("bench-cluster")
         shutil.rmtree(self.group.folder, ignore_errors=True)
         self.group.folder.mkdir(parents=True)
@@ -199,9 +214,12 @@ class Pair(Natter):
         keyspace = f"natter_bench_{os.getpid()}"
         self.store = ["--store", f"scylla://{cql}/{keyspace}"]
         self.flags = [*self.store, "--sessions", redis, "--channel-layer", layer]
-        # What these servers do for others must not be where the measured node runs.
+        # What these servers do for others must not be where the measured node runs. They come first where nodes do:
+        # a node that waits for a server which waits for a compiler would be measured with that.
+        moves = [["taskset", "-a", "-c", "-p", str(GENERATOR_CPU)], *([["chrt", "-a", "-r", "-p", "1"]] if REALTIME else [])]
         for one in self.group.processes:
-            subprocess.run(["taskset", "-a", "-p", "-c", str(GENERATOR_CPU), str(one["pid"])], stdout=log, check=False)
+            for move in moves:
+                subprocess.run([*move, str(one["pid"])], stdout=log, check=False)
         tools.need([NATTER, "migrate", *self.store], log)
         self.users = self.group.folder / "users.jsonl"
         seed = [NATTER, "seed", *self.flags[:4], "--users", 1_000, "--rooms", 1, "--members", 10, "--out", self.users]
@@ -212,16 +230,16 @@ class Pair(Natter):
         self.group.stop()
 
     def furnish(self, folder, scenario):
-        (port, admin) = servers.free_ports(2)
+        (port, self.first_admin) = servers.free_ports(2)
         self.first = f"127.0.0.1:{port}"
-        listen = ["--listen", self.first, "--admin-listen", f"127.0.0.1:{admin}", "--limits", "off"]
+        listen = ["--listen", self.first, "--admin-listen", f"127.0.0.1:{self.first_admin}", "--limits", "off"]
         with open(folder / "first.log", "wb") as log:
             command = [NATTER, "serve", *listen, *self.flags]
             self.other = pinned(command, GENERATOR_CPU, cwd=folder, stdout=log, stderr=log)
         deadline = time.monotonic() + PATIENCE
-        while not listens(port):
+        while not serves(self.first_admin):
             if time.monotonic() > deadline:
-                raise RuntimeError(f"the first node does not listen, see {folder}/first.log")
+                raise RuntimeError(f"the first node does not become ready, see {folder}/first.log")
             time.sleep(0.05)
 
     def command(self, port, folder, scenario):
@@ -229,8 +247,17 @@ class Pair(Natter):
         listen = ["--listen", f"127.0.0.1:{port}", "--admin-listen", f"127.0.0.1:{self.admin_port}", "--limits", "off"]
         return [NATTER, "serve", *listen, *self.flags]
 
+    def metrics(self):
+        """The measured node's counters, and those of the senders' node with `first ` before their names."""
+        return {**super().metrics(), **{f"first {name}": count for name, count in counters(self.first_admin).items()}}
+
+    def ready(self, port):
+        return serves(self.admin_port)
+
     def stopped(self):
-        stop(self.other)
+        if self.other is not None:
+            stop(self.other)
+            self.other = None
 
     def generator(self, scenario):
         return ["--users-file", self.users, "--senders-url", f"http://{self.first}"]

@@ -62,6 +62,25 @@ def ack_p99(report):
     return report["ack_ms"]["p99"]
 
 
+def quantile(metrics, histogram, part, label=""):
+    """A quantile of one of a server's histograms, in milliseconds; within a bucket by proportion. None if it is empty.
+
+    The one beyond the last bound is that bound: a histogram knows no more.
+    """
+    begin, end = f'{histogram}_bucket{{{label}le="', '"}'
+    bounds = [(name[len(begin) : -len(end)], count) for name, count in metrics.items() if name.startswith(begin)]
+    buckets = sorted((float(bound), count) for bound, count in bounds if bound != "+Inf")
+    total = metrics.get(f"{begin}+Inf{end}", 0)
+    if not total or not buckets:
+        return None
+    least, below = 0.0, 0
+    for bound, count in buckets:
+        if count >= total * part:
+            return 1_000 * (least + (bound - least) * (total * part - below) / (count - below))
+        least, below = bound, count
+    return 1_000 * least
+
+
 def faults(reports):
     """What went wrong in these runs, in words; empty if nothing did."""
     found = []

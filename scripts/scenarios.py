@@ -54,7 +54,11 @@ def arguments(load, quick):
 def once(scenario, contender, quick, log):
     """Puts a scenario's load on a contender once; answers the generator's report."""
     load = {**scenario.load, **scenario.instead.get(contender.name, {})}
-    server, port = contender.start(scenario, log)
+    try:
+        server, port = contender.start(scenario, log)
+    except BaseException:
+        contender.stopped()
+        raise
     try:
         before = contender.metrics() if hasattr(contender, "metrics") else {}
         if scenario.probe is not None:
