@@ -13,9 +13,6 @@ use natter::config::{Config, Flags};
 use natter::limits;
 use natter::telemetry;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     // Once for the process, before any client of a server could choose another.
     natter::channel_layer::nats::install_tls_provider();
