@@ -35,8 +35,9 @@ pub struct Times {
 impl Times {
     /// Notes one.
     pub fn note(&self, took: Duration) {
-        let millis = took.as_millis();
-        let bucket = BUCKETS_MS.iter().position(|&bound| millis <= u128::from(bound));
+        let bucket = BUCKETS_MS
+            .iter()
+            .position(|&bound| took <= Duration::from_millis(bound));
         self.buckets[bucket.unwrap_or(BUCKETS_MS.len())].add(1);
         self.micros.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
     }
@@ -98,4 +99,21 @@ pub struct Counters {
     pub send_to_ack: Times,
     /// Time from the moment in an event's id to its delivery on this node.
     pub send_to_delivery: Times,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_in_the_first_bucket_whose_bound_it_does_not_exceed() {
+        let times = Times::default();
+        for micros in [0, 1_000, 1_001, 1_999, 2_000, 30_000_000, 30_000_001] {
+            times.note(Duration::from_micros(micros));
+        }
+        let (buckets, beyond, sum) = times.read();
+        let counts: Vec<u64> = buckets.iter().map(|(_, count)| *count).collect();
+        assert_eq!((counts[0], counts[1], counts[2], counts[13], beyond), (2, 3, 0, 1, 1));
+        assert_eq!(sum, Duration::from_micros(60_006_001));
+    }
 }
