@@ -238,7 +238,7 @@ class Pair(Natter):
             self.other = pinned(command, GENERATOR_CPU, cwd=folder, stdout=log, stderr=log)
         deadline = time.monotonic() + PATIENCE
         while not serves(self.first_admin):
-            if time.monotonic() > deadline:
+            if self.other.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the first node does not become ready, see {folder}/first.log")
             time.sleep(0.05)
 

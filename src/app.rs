@@ -212,6 +212,7 @@ async fn compose(config: &Config) -> anyhow::Result<Parts> {
         passwords: Passwords::new()?,
         throttles,
         admission: http::Admission::default(),
+        changes: http::Changes::default(),
         stats: Arc::new(Stats::new(gauges, clock)),
         settings: Settings::from(config),
     });

@@ -77,6 +77,10 @@ pub const ROOM_LINGER: Duration = Duration::from_secs(30);
 pub const ROOM_QUEUE_MAX: usize = 1_024;
 /// Sends waiting for a room's next append; one more is answered `refused`.
 pub const ROOM_WRITES_MAX: usize = 8_192;
+/// A burst that took less is not rested after: there are few to write to, so little is saved.
+pub const BURST_RESTS_FROM: Duration = Duration::from_micros(300);
+/// The longest rest after a burst: what a large room's acknowledgements may come later by.
+pub const BURST_REST_MAX: Duration = Duration::from_millis(5);
 /// Sends of one connection that may be under way; beyond it the socket is not read.
 pub const SENDS_IN_FLIGHT_PER_CONNECTION: usize = 32;
 /// A write that takes longer than this after its id was made is announced again as late.
@@ -181,10 +185,14 @@ pub const LEASE_MEMORY: Duration = Duration::from_secs(10 * 60);
 pub const RECHECKS_AT_ONCE: usize = 64;
 /// Connections whose sessions were lost are closed over this time, so that their users do not come back all at once.
 pub const SESSIONS_LOST_SPREAD: Duration = Duration::from_secs(60);
-/// How long it is known whose a session was that has ended: longer than a node needs to announce it, or to die of it.
-pub const ENDED_SESSION_KEPT: Duration = Duration::from_secs(120);
-/// Log-outs of sessions that no store knows which may wait for the nodes at once; more are answered 503.
-pub const CONFIRMATIONS_AT_ONCE: usize = 64;
+/// How long it is known whose a session was that has ended, unless its end is confirmed before: longer than a node needs to
+/// announce it, or to be started again.
+pub const ENDED_SESSION_KEPT: Duration = Duration::from_secs(600);
+/// Log-outs of sessions that no store knows which may wait for the nodes at once; more are answered 503. They share what
+/// they wait for.
+pub const CONFIRMATIONS_WAITING_MAX: usize = 1_024;
+/// HTTP requests under way that change something, those included whose clients have gone; more are answered 503.
+pub const CHANGES_AT_ONCE: usize = 8_192;
 /// Stored changes that wait until the control log is in reach; beyond it the oldest is left to whoever repeats it.
 pub const OWED_ANNOUNCEMENTS_MAX: usize = 1_024;
 /// Own status frames whose time of sending is remembered: an echo of an older one proves nothing any more.

@@ -34,7 +34,11 @@ pub async fn stop(config: &Config, parts: &Parts, token: &Token, connections: &T
     let outcomes = Sequence::new()
         .then("delay", sleep(config.drain_delay))
         .then("connections", goodbye)
-        .then("requests", async { connections.idle().await })
+        .then("requests", async {
+            connections.idle().await;
+            // Those whose clients have gone.
+            parts.http.changes.idle().await;
+        })
         .then("channel layer", async {
             if let Some(cluster) = parts.gate.hub.cluster() {
                 cluster.leave().await;

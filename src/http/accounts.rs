@@ -11,7 +11,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use tower_sessions::Session;
-use tower_sessions::session::Id;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -261,25 +260,27 @@ async fn admit(http: &Http, kind: Kind, key: &str) -> Result<()> {
     }
 }
 
-/// Ends the session of the cookie that came with a request.
-async fn end_own(http: &Http, id: Id) -> Result<()> {
-    let handle = SessionHandle::of(id);
-    match http.sessions.live(&handle).await? {
-        Some(info) => match http.directory.end_session(info.user, &handle).await {
-            // Ended on another way meanwhile, and announced by both: that is what was asked.
-            Ok(()) | Err(directory::Error::NotFound(_)) => Ok(()),
-            Err(error) => Err(error.into()),
-        },
-        // An earlier attempt may have ended it and not got further, or the store may have lost it.
-        None => Ok(http.directory.settle_session(&handle).await?),
+/// Ends the session of the cookie that came with a request; false if it does not live.
+async fn end_own(http: &Http, handle: &SessionHandle) -> Result<bool> {
+    let Some(info) = http.sessions.live(handle).await? else {
+        return Ok(false);
+    };
+    match http.directory.end_session(info.user, handle).await {
+        // Ended on another way meanwhile, and announced by both: that is what was asked.
+        Ok(()) | Err(directory::Error::NotFound(_)) => Ok(true),
+        Err(error) => Err(error.into()),
     }
 }
 
 /// Gives the browser a new session of this user. `hash` is the password's hash that was checked.
 async fn open_session(http: &Http, session: &Session, caller: &Caller, user: User, hash: &str) -> Result<Me> {
     if let Some(id) = session.id() {
-        // Whoever was logged in here before is logged out, sockets included.
-        end_own(http, id).await?;
+        // Whoever was logged in here before is logged out, sockets included. A log-in need not wait on behalf of a session
+        // that nobody knows: browsers keep the cookies of sessions that ended long ago.
+        let handle = SessionHandle::of(id);
+        if !end_own(http, &handle).await? {
+            http.directory.settle_known(&handle).await?;
+        }
     }
     session.clear().await;
     session.insert(USER_KEY, user.id.to_string()).await?;
@@ -339,7 +340,11 @@ async fn who_am_i(me: LoggedIn) -> Json<Me> {
     responses((status = 204), (status = 429, body = Problem), (status = 503, body = Problem)))]
 async fn log_out(State(http): State<Arc<Http>>, session: Session) -> Result<StatusCode> {
     if let Some(id) = session.id() {
-        end_own(&http, id).await?;
+        let handle = SessionHandle::of(id);
+        if !end_own(&http, &handle).await? {
+            // An earlier attempt may have ended it and not got further, or the store may have lost it.
+            http.directory.settle_session(&handle).await?;
+        }
         session.flush().await?;
     }
     Ok(StatusCode::NO_CONTENT)

@@ -28,8 +28,9 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.trim().eq_ignore_ascii_case("application/json")
 }
 
-async fn read(headers: &HeaderMap, body: Body) -> Result<bytes::Bytes, Problem> {
-    let bytes = to_bytes(body, limits::BODY_BYTES_MAX).await.map_err(|error| {
+/// All of a body.
+pub(super) async fn whole(body: Body) -> Result<bytes::Bytes, Problem> {
+    to_bytes(body, limits::BODY_BYTES_MAX).await.map_err(|error| {
         let too_large = std::error::Error::source(&error)
             .is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>);
         if too_large {
@@ -40,7 +41,11 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<bytes::Bytes, Problem> 
         } else {
             Problem::new("bad_request", "the body broke off")
         }
-    })?;
+    })
+}
+
+async fn read(headers: &HeaderMap, body: Body) -> Result<bytes::Bytes, Problem> {
+    let bytes = whole(body).await?;
     // Forms of foreign pages can't send this type without asking first, so it is a second wall beside the origin.
     if !bytes.is_empty() && !is_json(headers) {
         return Err(Problem::new(

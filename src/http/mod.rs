@@ -27,6 +27,7 @@ use crate::throttle::Throttle;
 mod accounts;
 mod admin;
 pub mod admission;
+mod changes;
 pub mod extract;
 mod gate;
 mod handshake;
@@ -47,6 +48,7 @@ mod users;
 mod views;
 
 pub use admission::Admission;
+pub use changes::Changes;
 pub use gate::{Caller, LoggedIn, Superuser, check_origin, logged_in};
 pub use handshake::{Handshake, bad_address};
 pub use openapi::document;
@@ -102,6 +104,8 @@ pub struct Http {
     pub throttles: Arc<dyn Throttle>,
     /// How many handshakes are served at once.
     pub admission: Admission,
+    /// What is under way and changes something.
+    pub changes: Changes,
     /// Live figures.
     pub stats: Arc<Stats>,
     /// What the configuration says.
@@ -148,7 +152,7 @@ where
                 .layer(from_fn(outer::problems_only))
                 .layer(CatchPanicLayer::custom(outer::after_panic))
                 .layer(from_fn(outer::in_time))
-                .layer(from_fn(outer::to_its_end))
+                .layer(from_fn_with_state(http.changes.clone(), changes::to_its_end))
                 .layer(from_fn_with_state(http, gate::refuse_foreign_pages))
                 .layer(sessions),
         )

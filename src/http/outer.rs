@@ -8,7 +8,6 @@ use axum::http::{HeaderMap, HeaderValue, Response as HttpResponse, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::time::timeout;
-use tracing::Instrument as _;
 
 use super::problem::{PROBLEM_JSON, Problem};
 use crate::limits;
@@ -93,21 +92,6 @@ pub(super) async fn in_time(request: Request, next: Next) -> Response {
     }
 }
 
-/// Lets a request that changes something come to its end although its client has gone: between a change and its
-/// announcement nothing may break off, or other nodes would not learn of it.
-pub(super) async fn to_its_end(request: Request, next: Next) -> Response {
-    if request.method().is_safe() {
-        return next.run(request).await;
-    }
-    match tokio::spawn(next.run(request).in_current_span()).await {
-        Ok(response) => response,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => Problem::internal(&error).into_response(),
-        },
-    }
-}
-
 /// The answer to a request whose handler has panicked. The panic itself is logged by the panic hook.
 pub(super) fn after_panic(panic: Box<dyn Any + Send>) -> HttpResponse<axum::body::Body> {
     // Dropping the payload could panic again, were it something odd.
@@ -121,67 +105,4 @@ pub(super) async fn no_such_method() -> Problem {
         "method_not_allowed",
         "this address does not know the method; see the Allow header",
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use axum::Router;
-    use axum::body::Body;
-    use axum::middleware::from_fn;
-    use axum::routing::any;
-    use http::Method;
-    use tokio::sync::{Semaphore, mpsc};
-    use tower::ServiceExt as _;
-
-    use super::*;
-
-    /// Asks with a method and goes away once the handler has begun; whether that came to its end.
-    async fn ends_without_its_client(method: Method) -> bool {
-        let (progress, mut told) = mpsc::channel(2);
-        let go_on = Arc::new(Semaphore::new(0));
-        let waits = Arc::clone(&go_on);
-        let handler = move || async move {
-            progress.send("begun").await.unwrap();
-            let _ = waits.acquire().await;
-            progress.send("ended").await.unwrap();
-        };
-        let router = Router::new().route("/", any(handler)).layer(from_fn(to_its_end));
-        let request = Request::builder().method(method).body(Body::empty()).unwrap();
-        let mut asked = Box::pin(router.oneshot(request));
-        tokio::select! {
-            biased;
-            begun = told.recv() => assert_eq!(begun, Some("begun")),
-            _ = &mut asked => panic!("nobody has let it end"),
-        }
-        drop(asked);
-        go_on.add_permits(1);
-        told.recv().await == Some("ended")
-    }
-
-    #[tokio::test]
-    async fn what_changes_something_comes_to_its_end_without_its_client() {
-        for method in [Method::DELETE, Method::POST, Method::PUT, Method::PATCH] {
-            assert!(ends_without_its_client(method.clone()).await, "{method}");
-        }
-        assert!(
-            !ends_without_its_client(Method::GET).await,
-            "a reading is for its client alone"
-        );
-    }
-
-    #[tokio::test]
-    async fn a_panic_is_still_one() {
-        async fn defective() {
-            panic!("the defect of a test");
-        }
-        let router = Router::<()>::new()
-            .route("/", any(defective))
-            .layer(from_fn(to_its_end))
-            .layer(tower_http::catch_panic::CatchPanicLayer::custom(after_panic));
-        let request = Request::builder().method(Method::PUT).body(Body::empty()).unwrap();
-        let response = router.oneshot(request).await.unwrap();
-        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-    }
 }

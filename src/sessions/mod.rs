@@ -154,6 +154,11 @@ pub trait UserSessions: Send + Sync {
         Ok(None)
     }
 
+    /// Every node has acted on the end of a user's session: [`UserSessions::ended`] need not know it any more.
+    async fn settled(&self, _user: UserId, _handle: &SessionHandle) -> Result<()> {
+        Ok(())
+    }
+
     /// Ends all sessions of a user but one; answers how many.
     async fn end_all(&self, user: UserId, except: Option<&SessionHandle>) -> Result<u64>;
 

@@ -248,6 +248,7 @@ impl World {
             throttles: throttles.clone(),
             stats: Arc::new(Stats::new(Arc::new(NoGauges), clock)),
             admission: web::Admission::default(),
+            changes: web::Changes::default(),
             settings: Settings {
                 name: "Natter".into(),
                 public_url: None,

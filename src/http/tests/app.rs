@@ -173,6 +173,7 @@ impl TestApp {
             passwords: Passwords::with_cost(8, 1).unwrap(),
             throttles,
             admission: wish.admission,
+            changes: crate::http::Changes::default(),
             stats: Arc::new(Stats::new(Arc::new(NoGauges), clock)),
             settings: Settings {
                 name: "Test".into(),

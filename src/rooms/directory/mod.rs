@@ -12,7 +12,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::control_log::lease::DeliveryLease;
@@ -128,8 +127,7 @@ pub struct Directory {
     owed: Mutex<VecDeque<Entry>>,
     /// Sessions that are being ended here.
     ending: Mutex<Vec<(SessionHandle, UserId)>>,
-    /// Those who may wait for all nodes on behalf of a session that no store knows.
-    confirmations: Semaphore,
+    confirmations: owed::Confirmations,
 }
 
 impl std::fmt::Debug for Directory {
@@ -169,7 +167,7 @@ impl Directory {
             absent: Cache::new(limits::ABSENT_NAMES_MAX),
             owed: Mutex::default(),
             ending: Mutex::default(),
-            confirmations: Semaphore::new(limits::CONFIRMATIONS_AT_ONCE),
+            confirmations: owed::Confirmations::default(),
         }
     }
 

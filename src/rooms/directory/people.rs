@@ -29,11 +29,7 @@ impl Directory {
         }
         // Announced also when it was gone: an earlier attempt may have ended it and not got further. Others' handles
         // do no harm, since a session is cut only where both handle and user fit.
-        self.revoke(Entry::Session {
-            handle: handle.clone(),
-            user,
-        })
-        .await?;
+        self.announce_end(user, handle).await?;
         if known { Ok(()) } else { Err(Error::NotFound("session")) }
     }
 

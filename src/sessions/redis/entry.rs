@@ -27,6 +27,8 @@ pub(super) struct Scripts {
     /// Removes a session if it is the user's who is named, or anybody's if nobody is; answers whose it was if it lived, and
     /// leaves a note of that for a while, which no other script takes for a session.
     pub(super) end: Script,
+    /// Forgets whose session has ended, if it was this user's.
+    pub(super) settle: Script,
     /// Names a session in an index, with its expiry.
     pub(super) index: Script,
 }
@@ -68,6 +70,10 @@ impl Scripts {
                      redis.call('PEXPIRE', KEYS[1], ARGV[3])
                  end
                  return old[1]",
+            ),
+            settle: Script::new(
+                "if redis.call('HGET', KEYS[1], 'ended') == ARGV[1] then redis.call('HDEL', KEYS[1], 'ended') end
+                 return 1",
             ),
             // What expired an hour ago has expired by every clock.
             index: Script::new(

@@ -299,6 +299,13 @@ impl UserSessions for RedisSessions {
             .transpose()
     }
 
+    async fn settled(&self, user: UserId, handle: &SessionHandle) -> Result<()> {
+        let script = &self.shared.scripts.settle;
+        self.run::<Value>(script, self.key(handle), &[bytes(user)])
+            .await
+            .map(drop)
+    }
+
     async fn end_all(&self, user: UserId, except: Option<&SessionHandle>) -> Result<u64> {
         let (mut cursor, mut count) = (0, 0);
         loop {

@@ -105,6 +105,14 @@ async fn every_node_knows_for_a_while_whose_session_has_ended() {
     assert!(!other.end(user, &handle).await.unwrap() && other.load(&record.id).await.unwrap().is_none());
     let left: i64 = world.0.query(redis::cmd("PTTL").arg(other.key(&handle))).await.unwrap();
     assert!(left > 0 && u128::from(left.unsigned_abs()) <= limits::ENDED_SESSION_KEPT.as_millis());
+    other.settled(UserId::random(), &handle).await.unwrap();
+    assert_eq!(
+        one.ended(&handle).await.unwrap(),
+        Some(user),
+        "nobody else speaks for it"
+    );
+    other.settled(user, &handle).await.unwrap();
+    assert_eq!(one.ended(&handle).await.unwrap(), None, "everybody knows");
 }
 
 #[tokio::test]

@@ -302,6 +302,8 @@ async fn the_end_of_a_session_that_no_store_knows_is_not_answered_while_the_log_
     let unknown = crate::sessions::SessionHandle::of(tower_sessions::session::Id(8));
     world.log.down.store(true, Ordering::SeqCst);
     assert!(world.directory.settle_session(&unknown).await.is_err());
+    // Who only logs in again acknowledges nothing for it.
+    assert_eq!(world.directory.settle_known(&unknown).await, Ok(false));
     world.log.down.store(false, Ordering::SeqCst);
     world.directory.settle_session(&unknown).await.unwrap();
     assert_eq!(world.logged(), [], "strangers must not fill the log");

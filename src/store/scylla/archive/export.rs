@@ -219,10 +219,10 @@ impl ScyllaStore {
                     let (Some(kind), Some(message)) = (kind, message.map(event_id)) else {
                         continue;
                     };
-                    let deleted = present
+                    let stands = present
                         .get(&message)
-                        .is_some_and(|message| message.deleted_at.is_some());
-                    let text = (kind == "edited").then(|| body.filter(|_| !deleted).unwrap_or_default());
+                        .is_some_and(|message| message.deleted_at.is_none());
+                    let text = (kind == "edited").then(|| body.filter(|_| stands).unwrap_or_default());
                     let named = mentions(named.as_deref())?;
                     writer.put(&Record::Event {
                         room,
@@ -230,7 +230,7 @@ impl ScyllaStore {
                         kind,
                         message,
                         by: by.map(user_id),
-                        mentions: if deleted { Vec::new() } else { named },
+                        mentions: if stands { named } else { Vec::new() },
                         body: text,
                     })?;
                 }
