@@ -50,6 +50,8 @@ use crate::store;
 const READERS_PER_SLICE: usize = 128;
 /// Sends in one append.
 const SENDS_PER_APPEND: usize = 256;
+/// Writes that wait for nothing any more, since they make a good burst.
+const WORTH_A_BURST: usize = 32;
 
 /// A write that waits for the one under way.
 enum Write {
@@ -101,6 +103,8 @@ struct Actor {
     comings: Comings,
     roll: Roll,
     typed: HashMap<UserId, Instant>,
+    /// The next write waits a moment (`Actor::rest`).
+    rests: bool,
     encodings_counted: u64,
     idle_since: Instant,
 }
@@ -133,6 +137,7 @@ impl Actor {
             comings: Comings::default(),
             roll: Roll::default(),
             typed: HashMap::new(),
+            rests: false,
             encodings_counted: 0,
             idle_since: Instant::now(),
         }

@@ -1,12 +1,14 @@
 //! What a room's task does with the store: appends, changes, and reads for those who join or are far behind.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::presence::Told;
 use super::roll::Counted;
 use super::run::refuse;
-use super::{Actor, Changing, JoinError, SENDS_PER_APPEND, UnderWay, Write};
+use super::{Actor, Changing, JoinError, SENDS_PER_APPEND, UnderWay, WORTH_A_BURST, Write};
 use crate::channel_layer;
 use crate::fanout::Outlet;
 use crate::limits;
@@ -38,6 +40,8 @@ pub(super) enum Step {
     },
     /// Presence was told who came and went.
     Counted(Counted),
+    /// The rest after a burst is over.
+    Rested,
     /// Who is here, to be compared with what members were told.
     Roster(presence::Result<Present>),
     /// Whether the other people of a direct conversation are online.
@@ -72,6 +76,10 @@ impl Actor {
             Step::Appended(results) => self.appended(results).await,
             Step::Changed(result) => self.change_done(result).await,
             Step::Counted(counted) => return self.counted(counted),
+            Step::Rested => {
+                self.rests = false;
+                return;
+            }
             // What the write has stored may be in this read, and must not be told twice.
             step if self.under_way.is_some() => {
                 self.put_off.push(step);
@@ -86,7 +94,7 @@ impl Actor {
 
     async fn read_done(&mut self, step: Step) {
         match step {
-            Step::Appended(_) | Step::Changed(_) | Step::Counted(_) => {}
+            Step::Appended(_) | Step::Changed(_) | Step::Counted(_) | Step::Rested => {}
             Step::Latest(result) => {
                 let result = match result {
                     Ok((page, newest)) => {
@@ -140,9 +148,28 @@ impl Actor {
         }
     }
 
+    /// After a burst: the next write waits for as long as this one took with its burst, but for a few milliseconds at most, so
+    /// that it brings more at once. Writing to a member costs the same for one message as for ten, so a room that is busy
+    /// half of the time needs half the processor time for each. Where enough is waiting already, or a burst is short since
+    /// few people are there, nothing rests.
+    pub(super) fn rest(&mut self, burst: Duration, write: Duration) {
+        if self.rests || burst < limits::BURST_RESTS_FROM {
+            return;
+        }
+        self.rests = true;
+        let rest = tokio::time::sleep(write.min(limits::BURST_REST_MAX));
+        self.steps.push(Box::pin(async move {
+            rest.await;
+            Step::Rested
+        }));
+    }
+
     /// Begins the next write if none is under way: all sends that wait in a row are one append.
     pub(super) fn start_write(&mut self) {
         if self.under_way.is_some() || self.writes.is_empty() || !self.is_open() {
+            return;
+        }
+        if self.rests && self.writes.len() < WORTH_A_BURST {
             return;
         }
         let mut sends = Vec::new();
@@ -274,7 +301,9 @@ impl Actor {
         let given: Vec<Timestamp> = told.map(|item| item.message.at()).collect();
         let mut burst = self.state.committed(batch);
         self.publish(&mut burst, numbers);
+        let begun = Instant::now();
         self.deliver(&burst).await;
+        self.rest(begun.elapsed(), under_way.since.elapsed());
         self.note_delivered(&given);
         drop(traced);
         tracing::trace!(?took, room = %self.room.id, "appended");

@@ -157,6 +157,33 @@ async fn an_answer_to_what_nobody_here_was_told_waits_until_that_was_read() {
 }
 
 #[tokio::test]
+async fn after_a_long_burst_writes_wait_for_more_of_them_or_for_a_moment() {
+    let mut site = Site::new().await;
+    site.join(None).await;
+    site.actor.rest(limits::BURST_RESTS_FROM / 2, limits::BURST_REST_MAX);
+    assert!(!site.actor.rests, "a short one");
+    site.actor.rest(limits::BURST_RESTS_FROM, limits::BURST_REST_MAX);
+    for _ in 1..WORTH_A_BURST {
+        site.ask_to_send(site.says("one of many")).await;
+        assert!(site.actor.under_way.is_none(), "it rests");
+    }
+    site.ask_to_send(site.says("the last of many")).await;
+    assert_eq!(
+        site.actor.under_way.as_ref().map(|write| write.sends.len()),
+        Some(WORTH_A_BURST)
+    );
+    site.settle().await;
+    assert!(!site.actor.rests, "the rest is over");
+    assert_eq!(site.actor.hub.counters().messages.get(), WORTH_A_BURST as u64);
+    site.actor.rest(limits::BURST_RESTS_FROM, limits::BURST_REST_MAX);
+    site.ask_to_send(site.says("alone")).await;
+    assert!(site.actor.under_way.is_none());
+    site.settle().await;
+    site.actor.start_write();
+    assert!(site.actor.under_way.is_some(), "one alone waits a moment only");
+}
+
+#[tokio::test]
 async fn what_the_gate_dropped_is_read_again_however_long_it_was_closed() {
     let mut site = Site::new().await;
     site.join(None).await;
