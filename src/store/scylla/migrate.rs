@@ -391,7 +391,7 @@ mod tests {
             statements(text),
             ["CREATE TABLE a (x int)", "ALTER TABLE a\n  WITH b = {'c': 'd;e'}"]
         );
-        assert_eq!(statements(OVERLAY.text).len(), 5);
+        assert_eq!(statements(OVERLAY.text).len(), 6);
         assert!(
             statements(MIGRATIONS[0].text)
                 .iter()
