@@ -77,10 +77,6 @@ pub const ROOM_LINGER: Duration = Duration::from_secs(30);
 pub const ROOM_QUEUE_MAX: usize = 1_024;
 /// Sends waiting for a room's next append; one more is answered `refused`.
 pub const ROOM_WRITES_MAX: usize = 8_192;
-/// A burst that took less is not rested after: there are few to write to, so little is saved.
-pub const BURST_RESTS_FROM: Duration = Duration::from_micros(300);
-/// The longest rest after a burst: what a large room's acknowledgements may come later by.
-pub const BURST_REST_MAX: Duration = Duration::from_millis(5);
 /// Sends of one connection that may be under way; beyond it the socket is not read.
 pub const SENDS_IN_FLIGHT_PER_CONNECTION: usize = 32;
 /// A write that takes longer than this after its id was made is announced again as late.

@@ -24,6 +24,7 @@ pub(super) use run::run;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -50,6 +51,10 @@ use crate::store;
 const READERS_PER_SLICE: usize = 128;
 /// Sends in one append.
 const SENDS_PER_APPEND: usize = 256;
+/// A burst that took less is not rested after: there are few to write to, so little is saved.
+const BURST_RESTS_FROM: Duration = Duration::from_micros(300);
+/// The longest rest after a burst: what a large room's acknowledgements may come later by.
+const BURST_REST_MAX: Duration = Duration::from_millis(5);
 /// Writes that wait for nothing any more, since they make a good burst.
 const WORTH_A_BURST: usize = 32;
 

@@ -8,7 +8,9 @@ use tokio::time::Instant;
 use super::presence::Told;
 use super::roll::Counted;
 use super::run::refuse;
-use super::{Actor, Changing, JoinError, SENDS_PER_APPEND, UnderWay, WORTH_A_BURST, Write};
+use super::{
+    Actor, BURST_REST_MAX, BURST_RESTS_FROM, Changing, JoinError, SENDS_PER_APPEND, UnderWay, WORTH_A_BURST, Write,
+};
 use crate::channel_layer;
 use crate::fanout::Outlet;
 use crate::limits;
@@ -153,11 +155,11 @@ impl Actor {
     /// half of the time needs half the processor time for each. Where enough is waiting already, or a burst is short since
     /// few people are there, nothing rests.
     pub(super) fn rest(&mut self, burst: Duration, write: Duration) {
-        if self.rests || burst < limits::BURST_RESTS_FROM {
+        if self.rests || burst < BURST_RESTS_FROM {
             return;
         }
         self.rests = true;
-        let rest = tokio::time::sleep(write.min(limits::BURST_REST_MAX));
+        let rest = tokio::time::sleep(write.min(BURST_REST_MAX));
         self.steps.push(Box::pin(async move {
             rest.await;
             Step::Rested

@@ -160,9 +160,9 @@ async fn an_answer_to_what_nobody_here_was_told_waits_until_that_was_read() {
 async fn after_a_long_burst_writes_wait_for_more_of_them_or_for_a_moment() {
     let mut site = Site::new().await;
     site.join(None).await;
-    site.actor.rest(limits::BURST_RESTS_FROM / 2, limits::BURST_REST_MAX);
+    site.actor.rest(BURST_RESTS_FROM / 2, BURST_REST_MAX);
     assert!(!site.actor.rests, "a short one");
-    site.actor.rest(limits::BURST_RESTS_FROM, limits::BURST_REST_MAX);
+    site.actor.rest(BURST_RESTS_FROM, BURST_REST_MAX);
     for _ in 1..WORTH_A_BURST {
         site.ask_to_send(site.says("one of many")).await;
         assert!(site.actor.under_way.is_none(), "it rests");
@@ -175,7 +175,7 @@ async fn after_a_long_burst_writes_wait_for_more_of_them_or_for_a_moment() {
     site.settle().await;
     assert!(!site.actor.rests, "the rest is over");
     assert_eq!(site.actor.hub.counters().messages.get(), WORTH_A_BURST as u64);
-    site.actor.rest(limits::BURST_RESTS_FROM, limits::BURST_REST_MAX);
+    site.actor.rest(BURST_RESTS_FROM, BURST_REST_MAX);
     site.ask_to_send(site.says("alone")).await;
     assert!(site.actor.under_way.is_none());
     site.settle().await;
