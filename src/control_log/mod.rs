@@ -29,6 +29,7 @@
 pub mod conformance;
 pub mod lease;
 pub mod local;
+pub(crate) mod poll;
 pub mod redis;
 
 use std::cmp::Ordering;

@@ -148,8 +148,8 @@ pub trait UserSessions: Send + Sync {
     /// Ends one session of a user; answers whether it existed. Another user's handle is not found.
     async fn end(&self, user: UserId, handle: &SessionHandle) -> Result<bool>;
 
-    /// Whose a session was that was ended within [`crate::limits::ENDED_SESSION_KEPT`], where this store is told of ends by several
-    /// nodes: whoever ended it may not have announced it yet.
+    /// Whose a session was that was ended within [`crate::limits::ENDED_SESSION_KEPT`], where this store is told of ends by
+    /// several nodes: whoever ended it may not have announced it yet.
     async fn ended(&self, _handle: &SessionHandle) -> Result<Option<UserId>> {
         Ok(None)
     }

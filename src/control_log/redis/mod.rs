@@ -8,20 +8,20 @@
 //! Where a primary that is cut off goes on serving nodes that are cut off with it, nothing here can tell: let it refuse
 //! writes without replicas (`min-replicas-to-write 1`).
 
-mod poll;
 mod script;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use self::poll::Poll;
 use self::script::{Leases, Look, Scripts};
 use super::lease::DeliveryLease;
+use super::poll::Poll;
 use super::{ControlLog, Entry, Error, Position, Reading, Result};
 use crate::limits;
 use crate::model::BootId;
@@ -29,6 +29,11 @@ use crate::redis_link::{self, RedisLink};
 
 /// How long to wait after Redis could not be asked whether anything is new.
 const PAUSE: Duration = Duration::from_millis(200);
+/// However many revocations wait, Redis is asked for the leases at most once in this time.
+const PACE: Duration = Duration::from_millis(20);
+
+/// What a look has seen.
+type Looked = Arc<Result<(Look, Leases)>>;
 
 /// One node's end of the log.
 pub struct RedisControlLog {
@@ -36,7 +41,8 @@ pub struct RedisControlLog {
     /// For waiting: a command that blocks would hold up all others.
     waiting: RedisLink,
     scripts: Scripts,
-    poll: Poll,
+    /// One look for all revocations that wait on this node.
+    looks: Poll<Looked>,
     capacity: usize,
     /// Knows who was heard by other ways.
     lease: DeliveryLease,
@@ -72,7 +78,7 @@ impl RedisControlLog {
         Self {
             waiting: link.dedicated(),
             scripts: Scripts::new(&link),
-            poll: Poll::default(),
+            looks: Poll::paced(PACE),
             link,
             capacity,
             lease,
@@ -86,6 +92,12 @@ impl RedisControlLog {
             return Err(Error::Unavailable("this node is stopping".into()));
         }
         Ok(())
+    }
+
+    /// What a look sees that begins after this call.
+    async fn look(&self) -> Looked {
+        let look = async || Arc::new(self.scripts.look(&self.link).await);
+        self.looks.next(look).await
     }
 
     /// Whether everybody who is known has acted on a position.
@@ -124,7 +136,7 @@ impl ControlLog for RedisControlLog {
 
     async fn end(&self) -> Result<Position> {
         self.is_there()?;
-        match &*self.poll.next(|| self.scripts.look(&self.link)).await {
+        match &*self.look().await {
             Ok((look, _)) => Ok(look.end),
             Err(error) => Err(error.clone()),
         }
@@ -149,7 +161,7 @@ impl ControlLog for RedisControlLog {
         let mut own_acted: Option<Instant> = None;
         loop {
             self.is_there()?;
-            let looked = self.poll.next(|| self.scripts.look(&self.link)).await;
+            let looked = self.look().await;
             let mut trouble = String::from("this node has not acted on the revocation in time");
             let mut settled = false;
             match &*looked {

@@ -60,10 +60,17 @@ async fn the_log_in_redis_keeps_every_clause() {
 
 /// A node, attached.
 async fn node(link: &RedisLink) -> (BootId, RedisControlLog, Position) {
-    let boot = BootId::random();
-    let log = RedisControlLog::new(link.clone(), DeliveryLease::of(boot));
-    let start = log.attach(boot).await.unwrap();
+    let (boot, _, log, start) = leased(link).await;
     (boot, log, start)
+}
+
+/// The same with the node's lease, which hears others.
+async fn leased(link: &RedisLink) -> (BootId, DeliveryLease, RedisControlLog, Position) {
+    let boot = BootId::random();
+    let lease = DeliveryLease::of(boot);
+    let log = RedisControlLog::new(link.clone(), lease.clone());
+    let start = log.attach(boot).await.unwrap();
+    (boot, lease, log, start)
 }
 
 #[tokio::test]
@@ -180,10 +187,8 @@ async fn a_node_that_was_heard_is_waited_for_without_a_lease() {
     let Some(server) = Server::start(&[]) else { return };
     let link = server.link();
     answering(&link).await;
-    let (boot, other) = (BootId::random(), BootId::random());
-    let lease = DeliveryLease::of(boot);
-    let log = RedisControlLog::new(link.clone(), lease.clone());
-    let start = log.attach(boot).await.unwrap();
+    let (boot, lease, log, start) = leased(&link).await;
+    let other = BootId::random();
     let position = log.append(some_entry(1)).await.unwrap();
     log.read(boot, position).await.unwrap();
     lease.frame_heard(told(other, 1, start));
@@ -198,10 +203,8 @@ async fn an_emptied_log_confirms_nothing_before_every_node_has_looked_again() {
     let Some(server) = Server::start(&[]) else { return };
     let link = server.link();
     answering(&link).await;
-    let (boot, other) = (BootId::random(), BootId::random());
-    let lease = DeliveryLease::of(boot);
-    let log = RedisControlLog::new(link.clone(), lease.clone());
-    let start = log.attach(boot).await.unwrap();
+    let (boot, lease, log, start) = leased(&link).await;
+    let other = BootId::random();
     link.repeatable::<()>(&redis::cmd("FLUSHALL")).await.unwrap();
     let end = log.end().await.unwrap();
     assert_ne!(end.incarnation, start.incarnation);
@@ -258,7 +261,7 @@ async fn many_revocations_that_wait_ask_redis_no_more_often_than_one() {
     for answer in futures_util::future::join_all(waits).await {
         assert!(matches!(answer, Err(Error::Unavailable(_))));
     }
-    let paces = begun.elapsed().as_millis() / poll::PACE.as_millis();
+    let paces = begun.elapsed().as_millis() / PACE.as_millis();
     let looks = scripts_run(&link).await - before;
     assert!(
         u128::from(looks) <= paces + 2,

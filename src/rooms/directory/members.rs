@@ -57,7 +57,7 @@ impl Directory {
             self.authorise(Action::ChangeRole, room, actor.id).await?;
             self.may_revoke(actor.id).await?;
         }
-        self.count(Kind::Membership, "new memberships", actor.id).await?;
+        self.count(Kind::Membership, "new memberships", &actor.id).await?;
         let first = if role == Role::Owner { Role::Member } else { role };
         let newest = self.seams.live.newest_message(&Arc::new(room.clone())).await?;
         let store = &self.seams.store;

@@ -9,6 +9,7 @@
 //! that may have missed an entry, because its lease has lapsed, asks the store about rooms and standings each time.
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -22,11 +23,12 @@ use crate::model::{
 };
 use crate::presence::Presence;
 use crate::rooms::live::Live;
-use crate::sessions::{SessionHandle, UserSessions};
+use crate::sessions::UserSessions;
 use crate::store::Store;
 use crate::throttle::{self, Kind, Throttle};
 
 mod cache;
+mod ends;
 mod error;
 mod joining;
 mod members;
@@ -125,9 +127,7 @@ pub struct Directory {
     absent: Cache<Name, Instant>,
     /// Stored changes that are not announced yet.
     owed: Mutex<VecDeque<Entry>>,
-    /// Sessions that are being ended here.
-    ending: Mutex<Vec<(SessionHandle, UserId)>>,
-    confirmations: owed::Confirmations,
+    ends: ends::Ends,
 }
 
 impl std::fmt::Debug for Directory {
@@ -166,8 +166,7 @@ impl Directory {
             member_counts: Cache::new(limits::CACHED_ROOMS_MAX),
             absent: Cache::new(limits::ABSENT_NAMES_MAX),
             owed: Mutex::default(),
-            ending: Mutex::default(),
-            confirmations: owed::Confirmations::default(),
+            ends: ends::Ends::default(),
         }
     }
 
@@ -219,9 +218,9 @@ impl Directory {
         self.member_counts.forget_where(|_, _| true);
     }
 
-    /// Counts a try of a user's, or refuses it.
-    async fn count(&self, kind: Kind, what: &'static str, user: UserId) -> Result<()> {
-        match self.seams.throttles.check(kind, &user.to_string()).await? {
+    /// Counts a try of a user's, or of what else `of` names, or refuses it.
+    async fn count(&self, kind: Kind, what: &'static str, of: &(impl Display + Sync)) -> Result<()> {
+        match self.seams.throttles.check(kind, &of.to_string()).await? {
             throttle::Verdict::Allowed => Ok(()),
             throttle::Verdict::RetryAfter(wait) => Err(Error::RateLimited { what, wait }),
         }
@@ -231,7 +230,7 @@ impl Directory {
     /// takes nothing away from anybody, and has bounds of its own. Among nodes each counts for itself then
     /// (`throttle::beside`).
     async fn count_if_possible(&self, kind: Kind, what: &'static str, user: UserId) -> Result<()> {
-        match self.count(kind, what, user).await {
+        match self.count(kind, what, &user).await {
             Err(Error::Unavailable(cause)) => {
                 tracing::warn!(cause, "{what} of a user passed without being counted");
                 Ok(())
@@ -246,7 +245,7 @@ impl Directory {
     /// # Errors
     /// [`Error::RateLimited`]; [`Error::Unavailable`] if it can't be counted.
     pub async fn may_revoke(&self, user: UserId) -> Result<()> {
-        self.count(Kind::Revocation, "changes that every node must act on", user)
+        self.count(Kind::Revocation, "changes that every node must act on", &user)
             .await
     }
 

@@ -209,6 +209,16 @@ pub(super) struct MemberRow {
 }
 
 /// What the statements for members select.
+/// What `events_whole` reads.
+pub(super) type EventColumns = (
+    Uuid,
+    Option<String>,
+    Option<Uuid>,
+    Option<Uuid>,
+    Option<Vec<u8>>,
+    Option<String>,
+);
+
 pub(super) type MemberColumns = (
     Uuid,
     Option<String>,

@@ -216,16 +216,21 @@ async fn what_could_not_be_announced_is_announced_later_and_may_be_repeated() {
     assert_eq!(world.logged(), [entry(owner.id, StandingCut::Role)]);
 }
 
+/// A session that lasts.
+const fn new_session(id: tower_sessions::session::Id, user: crate::model::UserId) -> crate::sessions::NewSession {
+    crate::sessions::NewSession {
+        id,
+        user,
+        expires_at: crate::model::Timestamp::from_millis(u32::MAX as u64 * 1_000),
+    }
+}
+
 #[tokio::test]
 async fn a_log_out_that_was_not_announced_is_finished_by_its_repetition() {
     let world = World::new();
     let user = world.user("logs-out").await;
     let id = tower_sessions::session::Id(7);
-    let session = crate::sessions::NewSession {
-        id,
-        user: user.id,
-        expires_at: crate::model::Timestamp::from_millis(u64::from(u32::MAX) * 1_000),
-    };
+    let session = new_session(id, user.id);
     crate::sessions::UserSessions::create_many(&world.sessions, vec![session])
         .await
         .unwrap();
@@ -282,11 +287,7 @@ async fn a_log_out_that_died_with_its_node_is_announced_by_another() {
     );
     let user = world.user("logs-out").await;
     let id = tower_sessions::session::Id(rand::random());
-    let session = crate::sessions::NewSession {
-        id,
-        user: user.id,
-        expires_at: crate::model::Timestamp::from_millis(u64::from(u32::MAX) * 1_000),
-    };
+    let session = new_session(id, user.id);
     let elsewhere: Arc<dyn crate::sessions::UserSessions> = Arc::new(sessions(&link));
     elsewhere.create_many(vec![session]).await.unwrap();
     let handle = crate::sessions::SessionHandle::of(id);

@@ -10,7 +10,7 @@ use crate::model::{Message, Room, RoomId, Timestamp, UserId};
 use crate::store::archive::{Error, Record, Writer};
 use crate::store::scylla::ScyllaStore;
 use crate::store::scylla::rows::{
-    BEGINNING, END, MemberColumns, cql, event_id, limit, members, mentions, room_id, start, user_id,
+    BEGINNING, END, EventColumns, MemberColumns, cql, event_id, limit, members, mentions, room_id, start, user_id,
 };
 use crate::store::scylla::walk::Direction;
 use crate::store::{AccountStore as _, AuditEntry, AuditStore as _, Invite};
@@ -20,14 +20,6 @@ const PAGE: usize = 1_000;
 
 type Scan<T> = Result<T, Error>;
 type NonceRow = (Uuid, Option<String>);
-type EventColumns = (
-    Uuid,
-    Option<String>,
-    Option<Uuid>,
-    Option<Uuid>,
-    Option<Vec<u8>>,
-    Option<String>,
-);
 
 /// What the records that come later may name.
 #[derive(Default)]

@@ -1,11 +1,10 @@
 //! Changes of one message that two nodes make in the same moment: which of them wins is the same wherever one looks.
 
-use super::super::rows::{cql, mentions_blob, time};
+use super::super::rows::{EventColumns, cql, mentions_blob, time};
 use super::super::stamp;
 use super::{Node, TestClock};
 use crate::model::{Change, ChangeKind, Event, EventId, EventKind, Message, SystemTime, UserId, WallClock as _};
 use crate::store::MessageStore as _;
-use uuid::Uuid;
 
 const ROUNDS: usize = 10;
 
@@ -122,15 +121,7 @@ async fn a_deletion_takes_the_text_out_of_every_edit_also_of_one_that_is_ahead()
     }
     node.store.change(delete(&said)).await.unwrap();
     let values = (cql(said.room.as_bytes()), 0_i64, cql(said.id.as_bytes()), 10_i32);
-    type Row = (
-        Uuid,
-        Option<String>,
-        Option<Uuid>,
-        Option<Uuid>,
-        Option<Vec<u8>>,
-        Option<String>,
-    );
-    let rows: Vec<Row> = node
+    let rows: Vec<EventColumns> = node
         .store
         .cql
         .rows(&node.store.cql.statements.events_whole, values)
